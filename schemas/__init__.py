@@ -1,0 +1,1 @@
+"""Everything that crosses a process boundary: topics, Arrow batches, ClickHouse tables. No program's code."""

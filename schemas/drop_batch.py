@@ -1,0 +1,49 @@
+"""Drop records to Arrow columns: the contract of the topic `kubenetinsight.drops`.
+
+A row is what the kernel dropped of one conversation for one reason at one place since the last tick. Drops are no loss of
+ours, and stand beside the flows: source and destination are the *packet's*, no client is known.
+"""
+
+from typing import Final
+
+import pyarrow as pa
+
+from schemas.batch import Batch, BatchHeader
+from schemas.batch import read_batch as _read_batch
+from schemas.batch import write_batch as _write_batch
+from schemas.flow_batch import ADDRESS, TIME, Field
+
+VERSION: Final = "drops/1"
+
+_NAME: Final = pa.dictionary(pa.int32(), pa.string())
+
+FIELDS: Final = (
+    Field("time_start", TIME, "first packet dropped"),
+    Field("time_end", TIME, "last packet dropped"),
+    Field("src_addr", ADDRESS, "the packet's source; IPv4 mapped"),
+    Field("dst_addr", ADDRESS, "the packet's destination"),
+    Field("src_port", pa.uint16(), "0 where there is none"),
+    Field("dst_port", pa.uint16(), ""),
+    Field("protocol", pa.uint8(), "IANA protocol number"),
+    Field("ip_version", pa.uint8(), "4 or 6"),
+    Field("tcp_flags", pa.uint8(), "all flags seen, or'ed"),
+    Field("interface", _NAME, "the node's interface; empty where none is known, and inside a pod"),
+    Field("network_namespace", pa.uint32(), "inode of the network namespace that dropped it"),
+    Field("reason", _NAME, "the running kernel's name: enum skb_drop_reason"),
+    Field("call_site", _NAME, "symbol+offset of the kernel that dropped it, as the kernel prints it"),
+    Field("benign", pa.uint8(), "1: ordinary life of a healthy connection, no damage"),
+    Field("packets", pa.uint64(), "segments of super-packets"),
+    Field("bytes", pa.uint64(), "length of the packet where it was dropped"),
+)
+
+SCHEMA: Final = pa.schema([pa.field(field.name, field.type, nullable=False) for field in FIELDS])
+
+
+def write_batch(records: pa.RecordBatch, header: BatchHeader) -> bytes:
+    """The message value of drop records under their header."""
+    return _write_batch(records, header, VERSION)
+
+
+def read_batch(value: bytes, *, now_ns: int) -> Batch:
+    """The drop batch in a message value. Raises: UnreadableBatchError."""
+    return _read_batch(value, SCHEMA, VERSION, now_ns=now_ns)
