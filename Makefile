@@ -1,0 +1,142 @@
+# Everything a person types here. Only what is missing is installed; the second run of a target starts at once.
+
+# On a clock that a person waits for, say what is going on.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+DURATION ?= 30
+KEEP ?=
+TESTS ?=
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
+PYTHON := .venv/bin/python
+JARS := .cache/kafka/jars
+PYTEST = $(PYTHON) -m pytest
+# As root the tests keep their cache apart: what root wrote, the user could not overwrite.
+PYTEST_AS_ROOT = $(SUDO) $(PYTEST) -o cache_dir=.cache/pytest-root
+CHECKED_C = $(wildcard bpf/*.c bpf/*.h)
+CHECKED_SH = .ci/run tools/install-debian
+
+.PHONY: help
+help: ## this list
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
+
+# --- what a person runs -----------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## a small cluster on this machine, its traffic as rows (DURATION=30 seconds; KEEP=1 leaves it running)
+	@$(SUDO) .venv/bin/kubenetinsight demo --duration $(DURATION) $(if $(filter-out 0,$(KEEP)),--keep)
+
+.PHONY: up
+up: setup ## watch this machine's own interfaces (ARGS='--interface eth0=tc')
+	@$(SUDO) .venv/bin/kubenetinsight up $(ARGS)
+
+.PHONY: bench
+bench: setup-dev kafka-jars ## every goal in numbers, beside what was measured (ARGS='NAME...')
+	@$(SUDO) $(PYTHON) -m benchmarks $(ARGS)
+
+# --- tests ------------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: setup-dev kafka-jars ## every test: unit, kernel, integration, end-to-end (root or sudo)
+	@$(PYTEST_AS_ROOT) tests/unit tests/kernel tests/integration tests/e2e $(TESTS)
+
+.PHONY: test-unit
+test-unit: setup-dev ## no root, seconds (TESTS='-k name' for some)
+	@$(PYTEST) tests/unit $(TESTS)
+
+.PHONY: test-kernel
+test-kernel: setup-dev ## the programs in the running kernel
+	@$(PYTEST_AS_ROOT) tests/kernel $(TESTS)
+
+.PHONY: test-integration
+test-integration: setup-dev kafka-jars ## real servers: embedded and Apache Kafka, ClickHouse's engine
+	@$(PYTEST_AS_ROOT) tests/integration $(TESTS)
+
+.PHONY: test-e2e
+test-e2e: setup-dev kafka-jars ## the lab, from packet to row
+	@$(PYTEST_AS_ROOT) tests/e2e $(TESTS)
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: check-python check-c check-text check-manifests ## every linter
+
+.PHONY: check-python
+check-python: setup-dev
+	@echo "check: Python layout (ruff format)"; .venv/bin/ruff format --check --quiet --diff .
+	@echo "check: Python rules (ruff check)"; .venv/bin/ruff check --quiet .
+	@echo "check: types (mypy, up to a minute the first time)"; .venv/bin/mypy --no-error-summary
+	@echo "check: which part may import which (import-linter)"; .venv/bin/lint-imports --no-cache >.cache/lint-imports.log || { cat .cache/lint-imports.log; exit 1; }
+
+.PHONY: check-c
+check-c: setup-dev
+	@echo "check: C layout (clang-format)"; clang-format --dry-run -Werror $(CHECKED_C)
+	@echo "check: C headers alone (clang)"; for header in $(wildcard bpf/*.h); do \
+	  clang -x c -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -I bpf -I bpf/kernel/include \
+	    -include bpf/kernel/include/linux/types.h -Wno-unused-function "$$header"; done
+
+.PHONY: check-text
+check-text: setup-dev
+	@echo "check: shell (shellcheck)"; shellcheck $(CHECKED_SH)
+	@echo "check: spelling (codespell)"; git ls-files -z | xargs -0 .venv/bin/codespell --toml pyproject.toml
+
+.PHONY: check-manifests
+check-manifests: setup-dev
+	@echo "check: manifests (kubernetes-validate)"; find k8s -name '*.yaml' ! -name 'kustomization.yaml' -print0 | xargs -0 .venv/bin/kubernetes-validate --strict --quiet
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: debian-demo .venv/.standalone .venv/.project ## what the demo needs: Debian packages, .venv
+.PHONY: setup-dev
+setup-dev: debian-test .venv/.dev .venv/.project ## what tests and checks need as well
+
+.PHONY: debian-demo
+debian-demo:
+	@tools/install-debian tools/debian-demo.txt
+
+.PHONY: debian-test
+debian-test:
+	@tools/install-debian tools/debian-demo.txt tools/debian-test.txt
+
+# BCC is Debian's, seen only by Debian's Python with its site packages.
+$(PYTHON): | debian-demo
+	@/usr/bin/python3 -m venv --system-site-packages .venv
+
+.venv/.standalone: requirements.lock | $(PYTHON)
+	@echo "Python packages: installing requirements.lock into .venv ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/.dev: requirements-dev.lock .venv/.standalone
+	@echo "Python packages: installing requirements-dev.lock into .venv ..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Editable, by a path entry: what is in the tree is what runs.
+.venv/.project: pyproject.toml .venv/.standalone
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $@
+
+.PHONY: kafka-jars
+kafka-jars: $(JARS)/.complete ## Apache Kafka's jars, for the tests (Maven)
+$(JARS)/.complete: tests/integration/kafka/pom.xml | debian-test
+	@echo "Apache Kafka: fetching its jars (20 s) ..."
+	@mkdir -p $(JARS)
+	@mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS)
+	@touch $@
+
+LOCK = .venv/bin/pip-compile --quiet --generate-hashes --strip-extras --unsafe-package kubenetinsight \
+  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header
+.PHONY: lock
+lock: setup-dev ## write the lock files anew from pyproject.toml (minutes)
+	@echo "lock: requirements.lock ..."; $(LOCK) --all-build-deps --extra standalone --output-file requirements.lock pyproject.toml
+	@echo "lock: requirements-dev.lock ..."; $(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+.PHONY: clean
+clean: ## remove .venv, caches and what was built
+	@$(SUDO) rm -rf .venv .cache build dist kubenetinsight.egg-info
+	@find . -name __pycache__ -type d -prune -exec $(SUDO) rm -rf {} +
