@@ -1,13 +1,15 @@
 """Arrow record batch to Kafka message value and back: the envelope that all batch topics share.
 
-A value is one Arrow IPC stream with one record batch. The schema's metadata carries what is true of the whole batch: who
-counted, since when, up to when, and which positions of which ring these records are. A batch is named by
-(ring id, first, last): a repetition is recognised by its positions, a gap is a loss that is known.
+A value is one Arrow IPC stream with one record batch. Two entries of the schema's metadata speak of the whole batch:
+`schema` is its name and version, `header` a JSON object (bytes in it as base64): who counted, since when, up to when, and
+which positions of which ring these records are. A batch is named by (ring id, first, last): a repetition is recognised
+by its positions, a gap is a loss that is known.
 """
 
-from dataclasses import dataclass, fields
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Self
 
+import msgspec
 import pyarrow as pa
 
 from schemas.topics import MAX_MESSAGE_BYTES
@@ -18,7 +20,8 @@ FUTURE_NS: Final = 300 * 10**9
 PAST_NS: Final = 24 * 3600 * 10**9
 """Older records would only be written to expire at once: the retention of the `flows` table."""
 
-_METADATA_VERSION: Final = b"schema"
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=(1 << 63) - 1)]
 
 
 class UnreadableBatchError(ValueError):
@@ -30,121 +33,115 @@ class UnreadableBatchError(ValueError):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchHeader:
     """What is true of a whole batch. Times are Unix nanoseconds, positions are ordinals of the ring's records."""
 
-    node: str
+    node: Name
     boot_id: str
-    ring_id: str
+    ring_id: Name
     """128 random bits in hexadecimal, made with the ring: a new ring starts at position 0."""
-    first: int
+    first: Count
     """Position of the first record; with no record, the position that the next one will have."""
-    counting_since_ns: int
+    counting_since_ns: Count
     """Every packet since then is in a record, held, or counted as lost."""
-    exported_until_ns: int
+    exported_until_ns: Count
     """Every packet up to then is in this ring at or before this batch's last position."""
-    created_ns: int
-    held_packets: int = 0
+    created_ns: Count
+    held_packets: Count = 0
     """Still in the kernel's table when the totals were read."""
-    held_bytes: int = 0
+    held_bytes: Count = 0
     closed: bool = False
     """The ring's last batch: nothing follows under this ring id."""
     node_addresses: bytes = b""
-    """The node's own addresses, 16 bytes each, in order."""
-    counters: str = "{}"
-    """JSON object of the collector's cumulative counters, name to whole number: losses by place and reason among them."""
+    """The node's own addresses, 16 bytes each, one after the other."""
+    counters: dict[str, Count] = field(default_factory=dict)
+    """The collector's cumulative counters; packets lost by reason are called lost_…"""
     totals: bytes = b""
     """Arrow IPC stream of `interface_totals.SCHEMA`, cumulative; empty where nothing changed since the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as read: `last` is below `header.first` when it is empty."""
+    """A batch as read."""
 
     header: BatchHeader
     records: pa.RecordBatch
 
     @property
-    def last(self) -> int:
-        return self.header.first + self.records.num_rows - 1
+    def next(self) -> int:
+        """The position behind its last record."""
+        return self.header.first + int(self.records.num_rows)
 
 
-def write_batch(records: pa.RecordBatch, header: BatchHeader, version: str) -> bytes:
-    """The message value of records under their header; `version` such as "flows/1"."""
-    metadata = {_METADATA_VERSION: version.encode()}
-    for field in fields(header):
-        metadata[field.name.encode()] = _to_bytes(getattr(header, field.name))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, records.schema.with_metadata(metadata)) as writer:
-        writer.write_batch(records)
-    return sink.getvalue().to_pybytes()
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One topic's schema and its version, such as "flows/1"."""
+
+    version: str
+    schema: pa.Schema
+
+    @classmethod
+    def of(cls, version: str, columns: list[tuple[str, pa.DataType]]) -> Self:
+        """A contract whose columns all hold a value in every row."""
+        return cls(version, pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns]))
+
+    def write(self, records: pa.RecordBatch, header: BatchHeader) -> bytes:
+        """The message value of records under their header."""
+        metadata = {b"schema": self.version.encode(), b"header": msgspec.json.encode(header)}
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self.schema.with_metadata(metadata)) as writer:
+            writer.write_batch(records)
+        return bytes(sink.getvalue().to_pybytes())
+
+    def read(self, value: bytes, *, now_ns: int) -> Batch:
+        """The batch in a message value, fully validated; columns may have been added since this reader was built.
+
+        Raises: UnreadableBatchError, with one of the reasons too_large, not_arrow, wrong_schema, wrong_header,
+        impossible_time.
+        """
+        if len(value) > MAX_MESSAGE_BYTES:
+            raise UnreadableBatchError("too_large", f"{len(value)} bytes")
+        records = _read_arrow(value)
+        metadata = records.schema.metadata or {}
+        if metadata.get(b"schema") != self.version.encode():
+            raise UnreadableBatchError("wrong_schema", f"{metadata.get(b'schema')!r:.40} where {self.version} belongs")
+        header = _read_header(metadata.get(b"header", b""))
+        if missing := set(self.schema.names) - set(records.schema.names):
+            raise UnreadableBatchError("wrong_schema", f"without {', '.join(sorted(missing))}")
+        records = records.select(self.schema.names).replace_schema_metadata()
+        if not records.schema.equals(self.schema):
+            raise UnreadableBatchError("wrong_schema", "column types differ")
+        _check_times(records, now_ns)
+        return Batch(header, records)
 
 
-def read_batch(value: bytes, schema: pa.Schema, version: str, *, now_ns: int) -> Batch:
-    """The batch in a message value, fully validated; columns may have been added since this reader was built.
-
-    Raises: UnreadableBatchError, with one of the reasons too_large, not_arrow, wrong_schema, wrong_header,
-    impossible_time.
-    """
-    if len(value) > MAX_MESSAGE_BYTES:
-        raise UnreadableBatchError("too_large", f"{len(value)} bytes")
+def _read_arrow(value: bytes) -> pa.RecordBatch:
     try:
         with pa.ipc.open_stream(value) as reader:
-            found = reader.schema
-            _check_version(found, version)
-            records = reader.read_next_batch().select(schema.names)
+            records = reader.read_next_batch()
             records.validate(full=True)
-            if next(iter(reader), None) is not None:
-                raise UnreadableBatchError("too_large", "more than one record batch")
-    except UnreadableBatchError:
-        raise
-    except KeyError as error:
-        raise UnreadableBatchError("wrong_schema", str(error)) from error
+            more = next(iter(reader), None)
     except (pa.ArrowException, StopIteration, OSError, ValueError) as error:
         raise UnreadableBatchError("not_arrow", str(error)[:200]) from error
-    if not records.schema.remove_metadata().equals(schema):
-        raise UnreadableBatchError("wrong_schema", "column types differ")
-    if records.num_rows > MAX_ROWS:
-        raise UnreadableBatchError("too_large", f"{records.num_rows} rows")
-    _check_times(records, now_ns)
-    return Batch(_read_header(found.metadata), records)
+    if more is not None or records.num_rows > MAX_ROWS:
+        raise UnreadableBatchError("too_large", f"{records.num_rows} rows, or more than one record batch")
+    return records
 
 
-def _check_version(found: pa.Schema, version: str) -> None:
-    stated = (found.metadata or {}).get(_METADATA_VERSION, b"")
-    if stated != version.encode():
-        raise UnreadableBatchError("wrong_schema", f"{stated[:40]!r} where {version} belongs")
+def _read_header(value: bytes) -> BatchHeader:
+    try:
+        header = msgspec.json.decode(value, type=BatchHeader)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableBatchError("wrong_header", str(error)[:200]) from error
+    if len(header.node_addresses) % 16:
+        raise UnreadableBatchError("wrong_header", f"node_addresses of {len(header.node_addresses)} bytes")
+    return header
 
 
 def _check_times(records: pa.RecordBatch, now_ns: int) -> None:
     if not records.num_rows:
         return
-    start = records.column("time_start").to_numpy(zero_copy_only=False).view("i8")
-    end = records.column("time_end").to_numpy(zero_copy_only=False).view("i8")
+    start, end = (records.column(name).to_numpy(zero_copy_only=False).view("i8") for name in ("time_start", "time_end"))
     if (start > end).any() or end.max() > now_ns + FUTURE_NS or end.min() < now_ns - PAST_NS:
         raise UnreadableBatchError("impossible_time", f"between {end.min()} and {end.max()} at {now_ns}")
-
-
-def _read_header(metadata: dict[bytes, bytes]) -> BatchHeader:
-    try:
-        values = {field.name: _from_bytes(metadata[field.name.encode()], field.type) for field in fields(BatchHeader)}
-        header = BatchHeader(**values)
-    except (KeyError, ValueError) as error:
-        raise UnreadableBatchError("wrong_header", str(error)[:200]) from error
-    if header.first < 0 or not header.node or not header.ring_id or len(header.node_addresses) % 16:
-        raise UnreadableBatchError("wrong_header", "position, node, ring or addresses")
-    return header
-
-
-def _to_bytes(value: str | int | bytes) -> bytes:
-    return value if isinstance(value, bytes) else str(int(value) if isinstance(value, bool) else value).encode()
-
-
-def _from_bytes(value: bytes, kind: object) -> str | int | bytes | bool:
-    if kind is bytes:
-        return value
-    text = value.decode()
-    if kind is bool:
-        return bool(int(text))
-    return int(text) if kind is int else text

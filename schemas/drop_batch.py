@@ -1,19 +1,15 @@
 """Drop records to Arrow columns: the contract of the topic `kubenetinsight.drops`.
 
-A row is what the kernel dropped of one conversation for one reason at one place since the last tick. Drops are no loss of
-ours, and stand beside the flows: source and destination are the *packet's*, no client is known.
+A row is what the kernel dropped of one conversation for one reason at one place since the last tick. Drops are no loss
+of ours, and stand beside the flows: source and destination are the *packet's*, no client is known.
 """
 
 from typing import Final
 
 import pyarrow as pa
 
-from schemas.batch import Batch, BatchHeader
-from schemas.batch import read_batch as _read_batch
-from schemas.batch import write_batch as _write_batch
+from schemas.batch import Batch, BatchHeader, Contract
 from schemas.flow_batch import ADDRESS, TIME, Field
-
-VERSION: Final = "drops/1"
 
 _NAME: Final = pa.dictionary(pa.int32(), pa.string())
 
@@ -36,14 +32,16 @@ FIELDS: Final = (
     Field("bytes", pa.uint64(), "length of the packet where it was dropped"),
 )
 
-SCHEMA: Final = pa.schema([pa.field(field.name, field.type, nullable=False) for field in FIELDS])
+CONTRACT: Final = Contract.of("drops/1", [(field.name, field.type) for field in FIELDS])
+VERSION: Final = CONTRACT.version
+SCHEMA: Final = CONTRACT.schema
 
 
 def write_batch(records: pa.RecordBatch, header: BatchHeader) -> bytes:
     """The message value of drop records under their header."""
-    return _write_batch(records, header, VERSION)
+    return CONTRACT.write(records, header)
 
 
 def read_batch(value: bytes, *, now_ns: int) -> Batch:
     """The drop batch in a message value. Raises: UnreadableBatchError."""
-    return _read_batch(value, SCHEMA, VERSION, now_ns=now_ns)
+    return CONTRACT.read(value, now_ns=now_ns)

@@ -9,11 +9,8 @@ from typing import Final, NamedTuple
 
 import pyarrow as pa
 
-from schemas.batch import Batch, BatchHeader
-from schemas.batch import read_batch as _read_batch
-from schemas.batch import write_batch as _write_batch
+from schemas.batch import Batch, BatchHeader, Contract
 
-VERSION: Final = "flows/1"
 SAMPLES: Final = 8
 
 TIME: Final = pa.timestamp("ns", tz="UTC")
@@ -79,14 +76,16 @@ FIELDS: Final = (
     Field("outer_dst_addr", ADDRESS, "the tunnel's end on the server's side"),
 )
 
-SCHEMA: Final = pa.schema([pa.field(field.name, field.type, nullable=False) for field in FIELDS])
+CONTRACT: Final = Contract.of("flows/1", [(field.name, field.type) for field in FIELDS])
+VERSION: Final = CONTRACT.version
+SCHEMA: Final = CONTRACT.schema
 
 
 def write_batch(records: pa.RecordBatch, header: BatchHeader) -> bytes:
     """The message value of flow records under their header."""
-    return _write_batch(records, header, VERSION)
+    return CONTRACT.write(records, header)
 
 
 def read_batch(value: bytes, *, now_ns: int) -> Batch:
     """The flow batch in a message value. Raises: UnreadableBatchError."""
-    return _read_batch(value, SCHEMA, VERSION, now_ns=now_ns)
+    return CONTRACT.read(value, now_ns=now_ns)

@@ -12,7 +12,7 @@ import pyarrow as pa
 OUTCOMES: Final = ("accounted", "non_ip", "malformed", "lost")
 PROTOCOL_CLASSES: Final = ("tcp", "udp", "icmp", "other")
 SIZE_BUCKETS: Final = 12
-"""Bucket b counts frames of at most 64 << b bytes and more than the bucket before; the last counts all that are larger."""
+"""Bucket b counts frames of at most 64 << b bytes and more than the bucket before; the last counts all larger ones."""
 
 
 def _outcome_fields() -> list[pa.Field]:
@@ -46,11 +46,11 @@ def write_totals(totals: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, totals.schema) as writer:
         writer.write_batch(totals)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def read_totals(value: bytes) -> pa.RecordBatch:
-    """The totals in a batch's header; no row where there are none. Raises: pa.ArrowException when it is something else."""
+    """The totals in a batch's header; no row where there are none. Raises: pa.ArrowException when they are none."""
     if not value:
         return pa.RecordBatch.from_pylist([], schema=SCHEMA)
     with pa.ipc.open_stream(value) as reader:

@@ -9,3 +9,13 @@ CREATE OR REPLACE FUNCTION latency_quantile_ns AS (level, histogram) -> if(
     latency_bucket_ns(mapKeys(histogram)[arrayFirstIndex(
         total -> total >= level * arraySum(mapValues(histogram)),
         arrayCumSum(mapValues(histogram)))]));
+
+-- An address as people write it: IPv4 without its mapping.
+CREATE OR REPLACE FUNCTION address_text AS (address) -> replaceOne(toString(address), '::ffff:', '');
+
+-- A protocol number by its IANA keyword, where the collector knows the protocol; else the number.
+CREATE OR REPLACE FUNCTION protocol_name AS (protocol) -> transform(
+    protocol, [1, 2, 6, 17, 47, 50, 58, 132], ['ICMP', 'IGMP', 'TCP', 'UDP', 'GRE', 'ESP', 'IPv6-ICMP', 'SCTP'], toString(protocol));
+
+-- One end of an edge in a word: namespace/workload, or what it is outside of namespaces.
+CREATE OR REPLACE FUNCTION end_name AS (namespace, workload) -> if(namespace = '', workload, concat(namespace, '/', workload));

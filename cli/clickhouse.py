@@ -1,0 +1,54 @@
+"""SQL to rows: the one file of the command that knows clickhouse_connect."""
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from cli.complaint import Complaint
+from cli.settings import Settings
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+
+class Answer(NamedTuple):
+    """A result as it came: one name a column, one tuple a row."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[object, ...]]
+
+
+class ClickHouse:
+    """A connection that answers queries. Raises: Complaint when the server is away or refuses."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._where = settings.clickhouse
+        try:
+            self._client: Client = clickhouse_connect.get_client(
+                dsn=settings.clickhouse,
+                username=settings.clickhouse_user,
+                password=settings.clickhouse_password,
+                database=settings.clickhouse_database,
+                connect_timeout=5,
+            )
+        except (ClickHouseError, OSError) as error:
+            raise Complaint(
+                f"ClickHouse does not answer at {self._where} ({_first_line(error)}): is it running? "
+                "KNI_CLICKHOUSE says where it is"
+            ) from error
+
+    def ask(self, sql: str, parameters: dict[str, object] | None = None) -> Answer:
+        """The whole result of one query; parameters fill its {name:Type} places."""
+        try:
+            result = self._client.query(sql, parameters=parameters or {})
+        except (ClickHouseError, OSError) as error:
+            raise Complaint(f"ClickHouse at {self._where} refused the query: {_first_line(error)}") from error
+        return Answer(tuple(result.column_names), [tuple(row) for row in result.result_rows])
+
+
+def _first_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    code = re.search(r"Code: \d+\. .*", text)
+    return (code.group(0) if code else text)[:400]

@@ -1,0 +1,256 @@
+"""Questions to SQL: what each command asks ClickHouse; any client that fills {name:Type} can ask the same."""
+
+from typing import Final, NamedTuple
+
+
+class Question(NamedTuple):
+    """A title for people and the SQL that answers it."""
+
+    title: str
+    sql: str
+
+
+TOTALS: Final = Question(
+    "Totals",
+    """
+SELECT
+    sum(packets) + sum(reverse_packets) AS packets,
+    sum(bytes) + sum(reverse_bytes) AS bytes,
+    uniqExact(src_addr) AS sources,
+    uniqExact(dst_addr) AS destinations,
+    sum(connections_opened) AS opened,
+    sum(connections_closed) AS closed,
+    sum(connections_refused) AS refused,
+    sum(connections_no_answer) AS no_answer,
+    sum(retransmits) + sum(reverse_retransmits) AS retransmits
+FROM flows
+WHERE authoritative AND time_end >= now() - toIntervalSecond({since:UInt32})
+""",
+)
+
+PROTOCOLS: Final = Question(
+    "Protocols",
+    """
+SELECT
+    protocol_name(protocol) AS protocol,
+    sum(packets) AS packets,
+    sum(bytes) AS bytes,
+    round(100 * bytes / sum(bytes) OVER (), 1) AS percent
+FROM traffic_summary
+WHERE window >= now() - toIntervalSecond({since:UInt32})
+GROUP BY protocol
+ORDER BY bytes DESC
+""",
+)
+
+PACKET_SIZES: Final = Question(
+    "Packet sizes (at every interface)",
+    """
+SELECT
+    if(bucket_bytes = 0, 'larger', concat('up to ', toString(bucket_bytes))) AS frame_bytes,
+    sumIf(packets, protocol_class = 'tcp') AS tcp,
+    sumIf(packets, protocol_class = 'udp') AS udp,
+    sumIf(packets, protocol_class = 'icmp') AS icmp,
+    sumIf(packets, protocol_class = 'other') AS other
+FROM packet_sizes
+WHERE window >= now() - toIntervalSecond({since:UInt32})
+GROUP BY bucket_bytes
+HAVING tcp + udp + icmp + other > 0
+ORDER BY if(bucket_bytes = 0, 4294967295, bucket_bytes)
+""",
+)
+
+EDGES: Final = Question(
+    "Workloads, client to server",
+    """
+SELECT
+    client, server, service, protocol, port, bytes, reverse_bytes, packets, reverse_packets,
+    opened, refused, no_answer, retransmits, handshake_p50_ms, rtt_p50_ms, rtt_p95_ms, rtt_p99_ms
+FROM
+(
+    SELECT
+        end_name(src_namespace, src_workload) AS client,
+        end_name(dst_namespace, dst_workload) AS server,
+        dst_service AS service,
+        protocol_name(protocol) AS protocol,
+        dst_port AS port,
+        sum(bytes) AS bytes,
+        sum(reverse_bytes) AS reverse_bytes,
+        sum(packets) AS packets,
+        sum(reverse_packets) AS reverse_packets,
+        sum(connections_opened) AS opened,
+        sum(connections_refused) AS refused,
+        sum(connections_no_answer) AS no_answer,
+        sum(retransmits) AS retransmits
+    FROM workload_edges
+    WHERE window >= now() - toIntervalSecond({since:UInt32})
+        AND ({namespace:String} IN ('', src_namespace, dst_namespace))
+    GROUP BY client, server, service, protocol, port
+) AS edge
+LEFT JOIN
+(
+    SELECT
+        end_name(src_namespace, src_workload) AS client,
+        end_name(dst_namespace, dst_workload) AS server,
+        dst_service AS service,
+        protocol_name(protocol) AS protocol,
+        dst_port AS port,
+        round(latency_quantile_ns(0.5, sumMapIf(histogram, kind = 'handshake')) / 1e6, 3) AS handshake_p50_ms,
+        round(latency_quantile_ns(0.5, sumMapIf(histogram, kind = 'rtt')) / 1e6, 3) AS rtt_p50_ms,
+        round(latency_quantile_ns(0.95, sumMapIf(histogram, kind = 'rtt')) / 1e6, 3) AS rtt_p95_ms,
+        round(latency_quantile_ns(0.99, sumMapIf(histogram, kind = 'rtt')) / 1e6, 3) AS rtt_p99_ms
+    FROM window_latency
+    WHERE authoritative AND window >= now() - toIntervalSecond({since:UInt32})
+    GROUP BY client, server, service, protocol, port
+) AS latency USING (client, server, service, protocol, port)
+ORDER BY bytes + reverse_bytes DESC
+LIMIT {limit:UInt32}
+""",
+)
+
+LATENCY: Final = Question(
+    "Latency",
+    """
+SELECT
+    kind,
+    sum(count) AS samples,
+    round(latency_quantile_ns(0.5, sumMap(histogram)) / 1e6, 3) AS p50_ms,
+    round(latency_quantile_ns(0.95, sumMap(histogram)) / 1e6, 3) AS p95_ms,
+    round(latency_quantile_ns(0.99, sumMap(histogram)) / 1e6, 3) AS p99_ms,
+    round(max(max_ns) / 1e6, 3) AS max_ms
+FROM window_latency
+WHERE authoritative AND window >= now() - toIntervalSecond({since:UInt32})
+GROUP BY kind
+HAVING samples > 0
+ORDER BY kind
+""",
+)
+
+DROPS: Final = Question(
+    "Drops by the kernel",
+    """
+SELECT
+    reason,
+    call_site,
+    if(benign, 'yes', '') AS benign,
+    sum(packets) AS dropped,
+    argMax(edge, packets) AS mostly
+FROM
+(
+    SELECT
+        reason,
+        call_site,
+        benign,
+        concat(end_name(src_namespace, src_workload), ' → ', end_name(dst_namespace, dst_workload)) AS edge,
+        sum(packets) AS packets
+    FROM window_drops
+    WHERE window >= now() - toIntervalSecond({since:UInt32})
+    GROUP BY reason, call_site, benign, edge
+)
+GROUP BY reason, call_site, benign
+ORDER BY benign, dropped DESC
+LIMIT {limit:UInt32}
+""",
+)
+
+COMPLETENESS: Final = Question(
+    "Completeness",
+    """
+SELECT
+    node,
+    count() AS windows,
+    round(100 * countIf(complete) / count(), 1) AS complete_percent,
+    sum(lost_packets) AS lost_packets,
+    sum(missing_records) AS missing_records,
+    sum(late_records) AS late,
+    sum(unresolved_records) AS unresolved,
+    arrayStringConcat(groupUniqArrayIf(reason, reason != ''), ', ') AS why_not
+FROM window_completeness
+WHERE window >= now() - toIntervalSecond({since:UInt32}) AND window < now() - toIntervalSecond(15)
+GROUP BY node
+ORDER BY node
+""",
+)
+
+CONNECTIONS: Final = Question(
+    "Connections",
+    """
+SELECT
+    min(time_start) AS first_seen,
+    round((max(toUnixTimestamp64Nano(time_end)) - min(toUnixTimestamp64Nano(time_start))) / 1e9, 3) AS seconds,
+    protocol_name(protocol) AS protocol,
+    concat(any(if(src_pod = '', end_name(src_namespace, src_workload), concat(src_namespace, '/', src_pod)))) AS client,
+    address_text(src_addr) AS client_address,
+    src_port AS client_port,
+    concat(any(if(dst_pod = '', end_name(dst_namespace, dst_workload), concat(dst_namespace, '/', dst_pod)))) AS server,
+    address_text(dst_addr) AS server_address,
+    dst_port AS server_port,
+    multiIf(
+        sum(connections_refused) > 0 AND sum(connections_opened) = 0, 'refused',
+        sum(connections_no_answer) > 0 AND sum(connections_opened) = 0, 'no answer',
+        sum(connections_closed) >= greatest(sum(connections_opened), 1), 'closed',
+        protocol = 6, 'established',
+        'active') AS state,
+    sum(packets) AS packets,
+    sum(bytes) AS bytes,
+    sum(reverse_packets) AS reverse_packets,
+    sum(reverse_bytes) AS reverse_bytes,
+    round(max(handshake_syn_ack_ns + handshake_ack_ns) / 1e6, 3) AS handshake_ms,
+    round(if(sum(rtt_count) = 0, nan, sum(rtt_sum_ns) / sum(rtt_count)) / 1e6, 3) AS rtt_mean_ms,
+    sum(retransmits) + sum(reverse_retransmits) AS retransmits
+FROM flows
+WHERE authoritative AND time_end >= now() - toIntervalSecond({since:UInt32})
+    AND ({namespace:String} IN ('', src_namespace, dst_namespace))
+GROUP BY protocol, src_addr, src_port, dst_addr, dst_port, node, interface
+ORDER BY first_seen DESC
+LIMIT {limit:UInt32}
+""",
+)
+
+FLOWS: Final = Question(
+    "Flow records",
+    """
+SELECT
+    time_end,
+    node,
+    interface,
+    reporter,
+    protocol_name(protocol) AS protocol,
+    end_name(src_namespace, src_workload) AS client,
+    concat(address_text(src_addr), ' ', toString(src_port)) AS client_address,
+    end_name(dst_namespace, dst_workload) AS server,
+    concat(address_text(dst_addr), ' ', toString(dst_port)) AS server_address,
+    packets,
+    bytes,
+    reverse_packets,
+    reverse_bytes
+FROM flows
+WHERE time_end >= now() - toIntervalSecond({since:UInt32})
+    AND ({namespace:String} IN ('', src_namespace, dst_namespace))
+ORDER BY time_end DESC
+LIMIT {limit:UInt32}
+""",
+)
+
+NODES: Final = Question(
+    "Nodes",
+    """
+SELECT
+    node,
+    topic,
+    argMax(ring_id, created) AS ring,
+    max(next) AS records,
+    round(dateDiff('millisecond', max(exported_until), now64(3)) / 1000, 1) AS seconds_behind,
+    argMax(held_packets, created) AS held_packets,
+    sum(gap) AS missing_records,
+    arrayStringConcat(arrayMap(
+        (name, count) -> concat(name, '=', toString(count)),
+        mapKeys(argMax(counters, created)), mapValues(argMax(counters, created))), ' ') AS counters
+FROM completeness
+WHERE at > now() - INTERVAL 1 HOUR
+GROUP BY node, topic
+ORDER BY node, topic
+""",
+)
+
+SUMMARY: Final = (TOTALS, PROTOCOLS, PACKET_SIZES, EDGES, LATENCY, DROPS, COMPLETENESS)
