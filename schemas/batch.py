@@ -2,8 +2,8 @@
 
 A value is one Arrow IPC stream with one record batch. Two entries of the schema's metadata speak of the whole batch:
 `schema` is its name and version, `header` a JSON object (bytes in it as base64): who counted, since when, up to when, and
-which positions of which ring these records are. A batch is named by (ring id, first, last): a repetition is recognised
-by its positions, a gap is a loss that is known.
+which positions of which ring these records are. A batch is named by (ring id, first, last): a repetition is known by its
+positions, a gap is a loss with a number.
 """
 
 from dataclasses import dataclass, field
