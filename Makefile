@@ -12,6 +12,7 @@ TESTS ?=
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
 PYTHON := .venv/bin/python
+PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 JARS := .cache/kafka/jars
 PYTEST = $(PYTHON) -m pytest
 # As root the tests keep their cache apart: what root wrote, the user could not overwrite.
@@ -108,17 +109,18 @@ $(PYTHON): | debian-demo
 
 .venv/.standalone: requirements.lock | $(PYTHON)
 	@echo "Python packages: installing requirements.lock into .venv ..."
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PIP) --require-hashes -r requirements.lock
 	@touch $@
 
 .venv/.dev: requirements-dev.lock .venv/.standalone
 	@echo "Python packages: installing requirements-dev.lock into .venv ..."
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # Editable, by a path entry: what is in the tree is what runs.
 .venv/.project: pyproject.toml .venv/.standalone
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@mkdir -p .cache
+	@$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=compat -e . >.cache/install.log 2>&1 || { cat .cache/install.log; exit 1; }
 	@touch $@
 
 .PHONY: kafka-jars
@@ -129,12 +131,18 @@ $(JARS)/.complete: tests/integration/kafka/pom.xml | debian-test
 	@mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS)
 	@touch $@
 
+# The project's own extras refer to each other; that the project itself has no hash is no loss.
+STRIP_WARNING = sed -i '/^\# WARNING: The following packages were not pinned/,$$d'
 LOCK = .venv/bin/pip-compile --quiet --generate-hashes --strip-extras --unsafe-package kubenetinsight \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header
 .PHONY: lock
 lock: setup-dev ## write the lock files anew from pyproject.toml (minutes)
-	@echo "lock: requirements.lock ..."; $(LOCK) --all-build-deps --extra standalone --output-file requirements.lock pyproject.toml
-	@echo "lock: requirements-dev.lock ..."; $(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	@echo "lock: requirements.lock ..."
+	@$(LOCK) --all-build-deps --extra standalone --output-file requirements.lock pyproject.toml
+	@$(STRIP_WARNING) requirements.lock
+	@echo "lock: requirements-dev.lock ..."
+	@$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	@$(STRIP_WARNING) requirements-dev.lock
 
 .PHONY: clean
 clean: ## remove .venv, caches and what was built
