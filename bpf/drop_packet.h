@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * A dropped sk_buff → what it was: its size, its conversation, its network namespace. No maps.
+ *
+ * The fields of the kernel's structs are read at offsets that the loader takes from the running
+ * kernel's BTF and gives as macros KNI_…_OFFSET. It includes nothing: who includes it brings u8 …
+ * u64 and drop_table.h.
+ */
+#ifndef KNI_DROP_PACKET_H
+#define KNI_DROP_PACKET_H
+
+#define PROTOCOL_IPV4 0x0800
+#define PROTOCOL_IPV6 0x86dd
+#define PROTOCOL_ICMP 1
+#define PROTOCOL_TCP  6
+#define PROTOCOL_UDP  17
+#define IPV4_BYTES    20
+#define IPV6_BYTES    40
+#define TCP_FLAGS_AT  13
+#define GSO_UDP_L4    (1 << 17) /* SKB_GSO_UDP_L4, include/linux/skbuff.h */
+#define NO_HEADER     0xffff	/* a header offset that was never set */
+
+/* A field of a kernel struct; zero where the pointer leads nowhere. */
+#define READ(field, pointer, offset) \
+	bpf_probe_read_kernel(&(field), sizeof(field), (void *)(pointer) + (offset))
+
+/* One dropped sk_buff: how much it was, and where its bytes are. */
+struct dropped {
+	void *skb;
+	u8 *head;
+	u64 packets;
+	u64 bytes;
+};
+
+/* Segments of a super-packet whose gso_segs nobody filled in (virtio and TAP leave that to us). */
+static __always_inline u64 count_segments(struct dropped *packet, void *shared, u32 gso_size)
+{
+	u8 *data = NULL, words = 0;
+	u16 transport = NO_HEADER;
+	u32 gso_type = 0, payload;
+	u64 header;
+
+	READ(transport, packet->skb, KNI_SKB_TRANSPORT_HEADER_OFFSET);
+	READ(data, packet->skb, KNI_SKB_DATA_OFFSET);
+	READ(gso_type, shared, KNI_SHARED_GSO_TYPE_OFFSET);
+	if (transport == NO_HEADER)
+		return 1;
+	header = (u64)(packet->head + transport) - (u64)data + 8;
+	if (!(gso_type & GSO_UDP_L4)) {
+		READ(words, packet->head, transport + 12);
+		header += (words >> 4) * 4 - 8;
+	}
+	if (header >= packet->bytes)
+		return 1;
+	payload = packet->bytes - header;
+	return (payload + gso_size - 1) / gso_size;
+}
+
+static __always_inline void measure(struct dropped *packet)
+{
+	u16 gso_segs = 0, gso_size = 0;
+	u32 len = 0, end = 0;
+	void *shared;
+
+	READ(len, packet->skb, KNI_SKB_LEN_OFFSET);
+	READ(end, packet->skb, KNI_SKB_END_OFFSET);
+	READ(packet->head, packet->skb, KNI_SKB_HEAD_OFFSET);
+	packet->bytes = len;
+	packet->packets = 1;
+	if (!packet->head)
+		return;
+	shared = packet->head + end;
+	READ(gso_segs, shared, KNI_SHARED_GSO_SEGS_OFFSET);
+	READ(gso_size, shared, KNI_SHARED_GSO_SIZE_OFFSET);
+	if (gso_segs)
+		packet->packets = gso_segs;
+	else if (gso_size)
+		packet->packets = count_segments(packet, shared, gso_size);
+}
+
+/* Ports, or ICMP's type and code in their place; flags of TCP are the result. */
+static __always_inline u64 read_transport(struct kni_drop_key *key, u8 *at, s32 room)
+{
+	u8 bytes[TCP_FLAGS_AT + 1] = {};
+
+	if (room < 4)
+		return 0;
+	bpf_probe_read_kernel(bytes, sizeof(bytes), at);
+	switch (key->protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_UDP:
+		key->src_port = bytes[0] << 8 | bytes[1];
+		key->dst_port = bytes[2] << 8 | bytes[3];
+		break;
+	default:
+		break;
+	}
+	return key->protocol == PROTOCOL_TCP && room > TCP_FLAGS_AT ? bytes[TCP_FLAGS_AT] : 0;
+}
+
+static __always_inline u64 read_ipv4(struct kni_drop_key *key, u8 *at, s32 room)
+{
+	u8 header[IPV4_BYTES] = {};
+	u32 length;
+
+	bpf_probe_read_kernel(header, sizeof(header), at);
+	length = (header[0] & 15) * 4;
+	if (room < IPV4_BYTES || header[0] >> 4 != 4 || length < IPV4_BYTES)
+		return 0;
+	key->ip_version = 4;
+	key->protocol = header[9];
+	key->src_addr[10] = key->src_addr[11] = key->dst_addr[10] = key->dst_addr[11] = 0xff;
+	__builtin_memcpy(key->src_addr + 12, header + 12, 4);
+	__builtin_memcpy(key->dst_addr + 12, header + 16, 4);
+	if ((header[6] & 0x1f) | header[7]) /* a later fragment */
+		return 0;
+	return read_transport(key, at + length, room - length);
+}
+
+static __always_inline u64 read_ipv6(struct kni_drop_key *key, u8 *at, s32 room)
+{
+	u8 header[IPV6_BYTES] = {};
+
+	bpf_probe_read_kernel(header, sizeof(header), at);
+	if (room < IPV6_BYTES || header[0] >> 4 != 6)
+		return 0;
+	key->ip_version = 6;
+	key->protocol = header[6];
+	__builtin_memcpy(key->src_addr, header + 8, 16);
+	__builtin_memcpy(key->dst_addr, header + 24, 16);
+	return read_transport(key, at + IPV6_BYTES, room - IPV6_BYTES);
+}
+
+/* Fills the conversation of the key and returns TCP's flags. ip_version stays 0 without a readable
+ * IP header. */
+static __always_inline u64 read_conversation(struct kni_drop_key *key, struct dropped *packet)
+{
+	u16 protocol = 0, network = 0;
+	u32 tail = 0;
+
+	if (!packet->head)
+		return 0;
+	READ(protocol, packet->skb, KNI_SKB_PROTOCOL_OFFSET);
+	READ(network, packet->skb, KNI_SKB_NETWORK_HEADER_OFFSET);
+	READ(tail, packet->skb, KNI_SKB_TAIL_OFFSET);
+	if (protocol == bpf_htons(PROTOCOL_IPV4))
+		return read_ipv4(key, packet->head + network, (s32)tail - network);
+	if (protocol == bpf_htons(PROTOCOL_IPV6))
+		return read_ipv6(key, packet->head + network, (s32)tail - network);
+	return 0;
+}
+
+static __always_inline u32 netns_of(void *net)
+{
+	u32 inode = 0;
+
+	if (net)
+		READ(inode, net, KNI_NET_INUM_OFFSET);
+	return inode;
+}
+
+/*
+ * Is this a network namespace? sk_buff.dev shares its memory with tree links and scratch words, and
+ * is one of those when a queue drops the packet. Of a true namespace the loopback device leads back
+ * to it.
+ */
+static __always_inline bool is_netns(void *net)
+{
+	void *loopback = NULL, *back = NULL;
+
+	READ(loopback, net, KNI_NET_LOOPBACK_OFFSET);
+	if (loopback)
+		READ(back, loopback, KNI_DEVICE_NET_OFFSET);
+	return back == net;
+}
+
+static __always_inline u32 netns_of_socket(void *socket)
+{
+	void *net = NULL;
+
+	if (socket)
+		READ(net, socket, KNI_SOCKET_NET_OFFSET);
+	return netns_of(net);
+}
+
+#endif
