@@ -1,9 +1,9 @@
 """Arrow record batch to Kafka message value and back: the envelope that all batch topics share.
 
 A value is one Arrow IPC stream with one record batch. Two entries of the schema's metadata speak of the whole batch:
-`schema` is its name and version, `header` a JSON object (bytes in it as base64): who counted, since when, up to when, and
-which positions of which ring these records are. A batch is named by (ring id, first, last): a repetition is known by its
-positions, a gap is a loss with a number.
+`schema` is its name and version, `header` a JSON object (bytes in it as base64): who counted, since when, up to when,
+and which positions of which ring these records are. A batch is named by (ring id, first, last): a repetition is known
+by its positions, a gap is a loss with a number.
 """
 
 from dataclasses import dataclass, field
@@ -102,12 +102,12 @@ class Contract:
         """
         if len(value) > MAX_MESSAGE_BYTES:
             raise UnreadableBatchError("too_large", f"{len(value)} bytes")
-        records = _read_arrow(value)
+        records, names = _read_arrow(value)
         metadata = records.schema.metadata or {}
         if metadata.get(b"schema") != self.version.encode():
             raise UnreadableBatchError("wrong_schema", f"{metadata.get(b'schema')!r:.40} where {self.version} belongs")
         header = _read_header(metadata.get(b"header", b""))
-        if missing := set(self.schema.names) - set(records.schema.names):
+        if missing := set(self.schema.names) - names:
             raise UnreadableBatchError("wrong_schema", f"without {', '.join(sorted(missing))}")
         records = records.select(self.schema.names).replace_schema_metadata()
         if not records.schema.equals(self.schema):
@@ -116,17 +116,18 @@ class Contract:
         return Batch(header, records)
 
 
-def _read_arrow(value: bytes) -> pa.RecordBatch:
+def _read_arrow(value: bytes) -> tuple[pa.RecordBatch, set[str]]:
     try:
         with pa.ipc.open_stream(value) as reader:
             records = reader.read_next_batch()
             records.validate(full=True)
+            names = set(records.schema.names)  # decoded on access: damaged ones are no UTF-8
             more = next(iter(reader), None)
     except (pa.ArrowException, StopIteration, OSError, ValueError) as error:
         raise UnreadableBatchError("not_arrow", str(error)[:200]) from error
     if more is not None or records.num_rows > MAX_ROWS:
         raise UnreadableBatchError("too_large", f"{records.num_rows} rows, or more than one record batch")
-    return records
+    return records, names
 
 
 def _read_header(value: bytes) -> BatchHeader:

@@ -16,6 +16,6 @@ CREATE TABLE IF NOT EXISTS identities
     version UInt64 COMMENT 'the highest is true'
 )
 ENGINE = ReplacingMergeTree(version)
-ORDER BY (address, valid_from, uid)
+ORDER BY (address, uid)
 TTL toDateTime(valid_to) + INTERVAL 30 DAY
 SETTINGS non_replicated_deduplication_window = 100000;
