@@ -1,0 +1,78 @@
+"""Command line to one embedded server: `python -m standalone kafka` and `python -m standalone clickhouse`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from pathlib import Path
+
+from standalone.address import Address, UsageError, address_of, bound_socket, parse_address
+
+
+def ready(what: str, where: Address) -> None:
+    """Tell whoever started this program that it serves, and where: one line, the only one on standard output."""
+    print(f"ready {what} {where}", flush=True)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def serve_kafka(listen: Address) -> None:
+    """Embedded Kafka until a signal."""
+    from standalone import kafka  # noqa: PLC0415 - the other server does not need it
+
+    listener = bound_socket(listen, "--listen")
+    stop = stop_on_signals()
+    cluster = kafka.MockCluster()
+    ready("kafka", address_of(listener))
+    await kafka.forward(listener, cluster.address, stop=stop)
+
+
+async def serve_clickhouse(listen: Address, directory: Path) -> None:
+    """Embedded ClickHouse until a signal; what was acknowledged is on disk then."""
+    from standalone.clickhouse_engine import Engine  # noqa: PLC0415 - chdb takes 0.7 s and 100 MB
+    from standalone.clickhouse_server import serve  # noqa: PLC0415
+
+    listener = bound_socket(listen, "--listen")
+    stop = stop_on_signals()
+    with Engine(directory, clock=time.monotonic) as engine:
+        await serve(listener, engine, stop=stop, on_ready=lambda: ready("clickhouse", address_of(listener)))
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line, or exit status 2."""
+    parser = argparse.ArgumentParser(prog="python -m standalone", description="the servers that one machine embeds")
+    commands = parser.add_subparsers(dest="command", required=True)
+    kafka = commands.add_parser("kafka", help="Kafka in memory: 4 partitions a topic, about 5 MB each")
+    kafka.add_argument("--listen", default="127.0.0.1:9092", metavar="HOST:PORT")
+    clickhouse = commands.add_parser("clickhouse", help="ClickHouse's engine behind its HTTP interface")
+    clickhouse.add_argument("--listen", default="127.0.0.1:8123", metavar="HOST:PORT")
+    clickhouse.add_argument("--data", default="data", metavar="DIR", type=Path)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until a signal; the exit status."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        listen = parse_address(options.listen)
+        if options.command == "kafka":
+            asyncio.run(serve_kafka(listen))
+        else:
+            asyncio.run(serve_clickhouse(listen, options.data))
+    except UsageError as error:
+        print(f"{options.command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Nothing to a Kafka cluster on the loopback: librdkafka's in-process broker behind a fixed bootstrap address.
+
+The broker keeps everything in memory and about 5 MB per partition, then forgets the oldest: it carries traffic between
+programs and does not store it. It listens on a port of its own choice and says so in its metadata, so only a client's
+first connection goes through the forwarder. Every topic has 4 partitions and comes into being when a client asks for
+its metadata.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from standalone.address import Address
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+
+FORWARD_BYTES = 1 << 16
+METADATA_SECONDS = 10.0
+
+
+class MockCluster:
+    """A one-broker cluster that lives exactly as long as this object."""
+
+    def __init__(self) -> None:
+        self._owner = Producer(
+            {"test.mock.num.brokers": 1, "bootstrap.servers": "replaced-by-the-mock", "log_level": 4}
+        )
+        (broker,) = self._owner.list_topics(timeout=METADATA_SECONDS).brokers.values()
+        self.address = Address(broker.host, broker.port)
+
+
+def create_topics(bootstrap: str, topics: Iterable[str]) -> None:
+    """Make sure that the topics exist, where the broker creates them on request.
+
+    Raises:
+        KafkaException: when the broker does not answer, or does not know a topic and may not create it.
+    """
+    client = Producer({"bootstrap.servers": bootstrap, "allow.auto.create.topics": True})
+    for topic in topics:
+        error: KafkaError | None = client.list_topics(topic, timeout=METADATA_SECONDS).topics[topic].error
+        if error is not None:
+            raise KafkaException(error)
+
+
+async def forward(listener: socket.socket, target: Address, *, stop: asyncio.Event) -> None:
+    """Join each connection to the listener with one to the target, until `stop` is set."""
+
+    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            far_reader, far_writer = await asyncio.open_connection(target.host, target.port)
+        except OSError:
+            writer.close()
+            return
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_copy(reader, far_writer))
+            both.create_task(_copy(far_reader, writer))
+
+    server = await asyncio.start_server(join, sock=listener)
+    try:
+        await stop.wait()
+    finally:
+        server.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Bytes from one connection to another until the first ends; the end is passed on."""
+    try:
+        while piece := await reader.read(FORWARD_BYTES):
+            writer.write(piece)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
