@@ -1,0 +1,45 @@
+"""The documents say what the code does: names, tables and columns are compared with the source."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from schemas import drop_batch, flow_batch, topics
+
+ROOT = Path(__file__).parents[2]
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+@pytest.mark.parametrize("name", topics.ALL)
+def test_every_topic_has_its_section(name):
+    assert section((ROOT / "docs/kafka.md").read_text(), name).strip()
+
+
+@pytest.mark.parametrize(
+    ("topic", "fields"),
+    [(topics.FLOWS, flow_batch.FIELDS), (topics.DROPS, drop_batch.FIELDS)],
+    ids=["flows", "drops"],
+)
+def test_the_columns_of_a_topic_are_documented_as_they_are(topic, fields):
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|$", section((ROOT / "docs/kafka.md").read_text(), topic), re.MULTILINE
+    )
+
+    assert [(name, kind, meaning.strip()) for name, kind, meaning in rows] == [
+        (field.name, str(field.type), field.meaning.strip()) for field in fields
+    ]
+
+
+def test_every_table_and_view_is_documented():
+    created = {
+        re.search(r"CREATE (?:TABLE IF NOT EXISTS|OR REPLACE VIEW) (\w+)", path.read_text())
+        for path in (ROOT / "schemas/clickhouse").glob("*.sql")
+    }
+    documented = section((ROOT / "docs/sql.md").read_text(), "Tables and views")
+
+    missing = [match[1] for match in created if match and f"`{match[1]}`" not in documented]
+    assert missing == []
