@@ -12,7 +12,10 @@ TESTS ?=
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
 PYTHON := .venv/bin/python
-PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
+PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-compile
+# On all cores at once and without the tests that packages ship: half of what pip takes for it. Done here, since what root
+# compiles later in the user's .venv, the user could not remove.
+COMPILE = $(PYTHON) -m compileall -qq -j 0 -x '/tests/' .venv/lib
 JARS := .cache/kafka/jars
 PYTEST = $(PYTHON) -m pytest
 # As root the tests keep their cache apart: what root wrote, the user could not overwrite.
@@ -70,7 +73,7 @@ check-python: setup-dev
 	@echo "check: Python layout (ruff format)"; .venv/bin/ruff format --check --quiet --diff .
 	@echo "check: Python rules (ruff check)"; .venv/bin/ruff check --quiet .
 	@echo "check: types (mypy, up to a minute the first time)"; .venv/bin/mypy --no-error-summary
-	@echo "check: which part may import which (import-linter)"; .venv/bin/lint-imports --no-cache >.cache/lint-imports.log || { cat .cache/lint-imports.log; exit 1; }
+	@echo "check: which part may import which (import-linter)"; mkdir -p .cache; .venv/bin/lint-imports --no-cache >.cache/lint-imports.log || { cat .cache/lint-imports.log; exit 1; }
 
 .PHONY: check-c
 check-c: setup-dev
@@ -86,7 +89,7 @@ check-text: setup-dev
 
 .PHONY: check-manifests
 check-manifests: setup-dev
-	@echo "check: manifests (kubernetes-validate)"; find k8s -name '*.yaml' ! -name 'kustomization.yaml' -print0 | xargs -0 .venv/bin/kubernetes-validate --strict --quiet
+	@echo "check: manifests (kubernetes-validate)"; find k8s/base k8s/overlays -name '*.yaml' ! -name 'kustomization.yaml' -print0 | xargs -0 .venv/bin/kubernetes-validate --strict --quiet
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
@@ -110,11 +113,13 @@ $(PYTHON): | debian-demo
 .venv/.standalone: requirements.lock | $(PYTHON)
 	@echo "Python packages: installing requirements.lock into .venv ..."
 	@$(PIP) --require-hashes -r requirements.lock
+	@$(COMPILE)
 	@touch $@
 
 .venv/.dev: requirements-dev.lock .venv/.standalone
 	@echo "Python packages: installing requirements-dev.lock into .venv ..."
 	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(COMPILE)
 	@touch $@
 
 # Editable, by a path entry: what is in the tree is what runs.
@@ -128,7 +133,7 @@ kafka-jars: $(JARS)/.complete ## Apache Kafka's jars, for the tests (Maven)
 $(JARS)/.complete: tests/integration/kafka/pom.xml | debian-test
 	@echo "Apache Kafka: fetching its jars (20 s) ..."
 	@mkdir -p $(JARS)
-	@mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS)
+	@mvn --quiet --batch-mode -Dstyle.color=never -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS)
 	@touch $@
 
 # The project's own extras refer to each other; that the project itself has no hash is no loss.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("aggregator", "cli", "collector", "console", "lab", "schemas", "standalone")
+PROGRAMS = ("aggregator", "cli", "collector", "lab", "schemas", "standalone")
 MODULES = sorted(path for program in PROGRAMS for path in (ROOT / program).rglob("*.py"))
 TEST_MODULES = sorted(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
 ONE_FILE_KNOWS = ("aiokafka", "bcc", "chdb", "clickhouse_connect", "confluent_kafka", "faust", "kubernetes")
