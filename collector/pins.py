@@ -1,0 +1,157 @@
+"""Names below the BPF file system to what they hold: programs, maps and links that outlive the collector.
+
+    <KNI_BPFFS>/<node>/<layout>/xdp_ingress  table  flows_ring-<ring id>  link-xdp-2  counting_since-<ns>  …
+
+A layout is one compilation: its name is a digest of the C sources and the sizes, so that pins of another version or of
+other settings are never taken for ours. A directory is complete or absent: it is filled under another name and renamed.
+The file system holds no bytes of ours, so facts that must survive a kill are names of empty directories. Names have no
+dot: the kernel refuses it.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from collector import bpf_syscall
+from collector.bpffs import exclusive, mount, mount_point, unmount
+
+LOADING: Final = "loading"
+"""A directory that a loader has not completed."""
+CLOSING: Final = "closing-"
+"""Prefix of a layout that counts no more: what it holds still has to be sent."""
+_RING_SUFFIX: Final = "_ring-"
+_COUNTING_SINCE: Final = "counting_since-"
+
+
+class LockedError(Exception):
+    """Another collector of this node runs; the text is for the user."""
+
+
+class NodeDirectory:
+    """The node's directory of layouts, held by one process at a time."""
+
+    def __init__(self, bpffs: Path, node: str) -> None:
+        """Mounts the file system where it must. Raises: LockedError, BpffsError, OSError."""
+        self.path = bpffs / node.replace(".", ":")
+        self._bpffs = bpffs
+        bpffs.mkdir(parents=True, exist_ok=True)
+        with exclusive(bpffs.parent):
+            if mount_point(bpffs) is None:
+                mount(bpffs)
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(self._lock)
+                raise LockedError(
+                    f"another collector of node {node} holds {self.path}: stop it first, "
+                    "or give this one another KNI_NODE if it is another node's"
+                ) from error
+
+    def layouts(self) -> list[str]:
+        """The complete layouts; what a killed loader left is removed."""
+        names = [entry.name for entry in self.path.iterdir()]
+        if LOADING in names:
+            remove(self.path / LOADING)
+        return sorted(name for name in names if name != LOADING)
+
+    def retire(self, layout: str, *, unique: str) -> str:
+        """Rename a layout that counts no more; the next start sends what it holds, and begins with a new one."""
+        if layout.startswith(CLOSING):
+            return layout
+        name = f"{CLOSING}{unique}"
+        (self.path / layout).rename(self.path / name)
+        return name
+
+    def close(self) -> None:
+        """Give the node's directory up; it and a file system of our own go when nothing is left in them."""
+        with exclusive(self._bpffs.parent):
+            with suppress(OSError):
+                self.path.rmdir()
+            os.close(self._lock)
+            if mount_point(self._bpffs) == self._bpffs and not any(self._entries()):
+                unmount(self._bpffs)
+
+    def _entries(self) -> Iterator[Path]:
+        """What is in the file system, without the kernel's own two iterators (maps.debug, progs.debug)."""
+        return (entry for entry in self._bpffs.iterdir() if "." not in entry.name)
+
+
+class Pins:
+    """One layout, open: a descriptor for each program and map. Facts are read and written as directories' names."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._descriptors: dict[str, int] = {}
+        self.ring_ids: dict[str, str] = {}
+        """Ring (flows_ring, drops_ring) to its 128 random bits."""
+        for entry in directory.iterdir():
+            if entry.is_dir() or entry.name.startswith("link-"):
+                continue
+            name, _, ring_id = entry.name.partition("-")
+            self._descriptors[name] = bpf_syscall.object_get(entry)
+            if ring_id:
+                self.ring_ids[name] = ring_id
+
+    def __getitem__(self, name: str) -> int:
+        """The descriptor of a program or map."""
+        return self._descriptors[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._descriptors
+
+    def close(self) -> None:
+        """Close all descriptors; the pins stay."""
+        for descriptor in self._descriptors.values():
+            os.close(descriptor)
+        self._descriptors.clear()
+
+    def links(self) -> Iterator[str]:
+        """Names of the pinned links."""
+        return (entry.name for entry in self.directory.iterdir() if entry.name.startswith("link-"))
+
+    def note(self, fact: str) -> None:
+        """Keep a fact across a kill."""
+        (self.directory / fact).mkdir(exist_ok=True)
+
+    def forget(self, fact: str) -> None:
+        """Keep it no more; nothing happens when it is not known."""
+        with suppress(FileNotFoundError):
+            (self.directory / fact).rmdir()
+
+    def facts(self, prefix: str) -> list[str]:
+        """What follows the prefix in the facts kept."""
+        names = [entry.name for entry in self.directory.iterdir() if entry.is_dir()]
+        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+    @property
+    def counting_since_ns(self) -> int | None:
+        """Monotonic time since which every packet at the hooks is counted; None: not yet."""
+        return max((int(since) for since in self.facts(_COUNTING_SINCE)), default=None)
+
+    def set_counting_since(self, now_ns: int) -> None:
+        """Count from now on, without a gap."""
+        earlier = self.facts(_COUNTING_SINCE)
+        self.note(f"{_COUNTING_SINCE}{now_ns}")
+        for since in earlier:
+            if int(since) < now_ns:
+                self.forget(f"{_COUNTING_SINCE}{since}")
+
+
+def ring_pin(ring: str, ring_id: str) -> str:
+    """The name that a ring is pinned by."""
+    return f"{ring.removesuffix('_ring')}{_RING_SUFFIX}{ring_id}"
+
+
+def remove(layout: Path) -> None:
+    """Unpin everything of a layout; what nobody holds open is gone from the kernel with it."""
+    for entry in layout.iterdir():
+        if entry.is_dir():
+            entry.rmdir()
+        else:
+            entry.unlink()
+    layout.rmdir()
