@@ -1,5 +1,6 @@
 """SQL to rows: the one file of the command that knows clickhouse_connect."""
 
+import logging
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,9 @@ from cli.settings import Settings
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it says on its own what a Complaint says better
 
 
 class Answer(NamedTuple):
@@ -35,7 +39,7 @@ class ClickHouse:
             )
         except (ClickHouseError, OSError) as error:
             raise Complaint(
-                f"ClickHouse does not answer at {self._where} ({_first_line(error)}): is it running? "
+                f"ClickHouse does not answer at {self._where} ({_short(error)}): is it running? "
                 "KNI_CLICKHOUSE says where it is"
             ) from error
 
@@ -44,11 +48,11 @@ class ClickHouse:
         try:
             result = self._client.query(sql, parameters=parameters or {})
         except (ClickHouseError, OSError) as error:
-            raise Complaint(f"ClickHouse at {self._where} refused the query: {_first_line(error)}") from error
+            raise Complaint(f"ClickHouse at {self._where} refused the query: {_short(error)}") from error
         return Answer(tuple(result.column_names), [tuple(row) for row in result.result_rows])
 
 
-def _first_line(error: Exception) -> str:
+def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
-    code = re.search(r"Code: \d+\. .*", text)
-    return (code.group(0) if code else text)[:400]
+    telling = re.search(r"Code: \d+\. .*?(?=: While |\(for url|$)|\[Errno \d+\] [\w ]+|timed out", text)
+    return (telling.group(0) if telling else text)[:400].strip()

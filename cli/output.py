@@ -37,7 +37,10 @@ def write_json(answer: Answer, stream: TextIO, *, extra: Iterable[tuple[str, obj
 
 
 def _show_table(answer: Answer, title: str) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 220)
+    console = Console(width=None if sys.stdout.isatty() else 400)
+    if not answer.rows:
+        console.print(f"[bold]{title}[/bold]\n  nothing in this range\n")
+        return
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for index, column in enumerate(answer.columns):
         numeric = all(isinstance(row[index], int | float) for row in answer.rows)
@@ -45,8 +48,6 @@ def _show_table(answer: Answer, title: str) -> None:
     for row in answer.rows:
         table.add_row(*(_human(name, value) for name, value in zip(answer.columns, row, strict=True)))
     console.print(table)
-    if not answer.rows:
-        console.print("  (nothing in this range)")
 
 
 def _plain(value: object) -> object:

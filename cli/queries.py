@@ -189,7 +189,7 @@ SELECT
         sum(connections_refused) > 0 AND sum(connections_opened) = 0, 'refused',
         sum(connections_no_answer) > 0 AND sum(connections_opened) = 0, 'no answer',
         sum(connections_closed) >= greatest(sum(connections_opened), 1), 'closed',
-        protocol = 6, 'established',
+        flows.protocol = 6, 'established',
         'active') AS state,
     sum(packets) AS packets,
     sum(bytes) AS bytes,
@@ -201,7 +201,7 @@ SELECT
 FROM flows
 WHERE authoritative AND time_end >= now() - toIntervalSecond({since:UInt32})
     AND ({namespace:String} IN ('', src_namespace, dst_namespace))
-GROUP BY protocol, src_addr, src_port, dst_addr, dst_port, node, interface
+GROUP BY flows.protocol, src_addr, src_port, dst_addr, dst_port, node, interface
 ORDER BY first_seen DESC
 LIMIT {limit:UInt32}
 """,
