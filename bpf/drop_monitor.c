@@ -6,8 +6,8 @@
  * Two maps take turns. The tick flips drop_epoch, waits until no CPU can still hold the old index
  * (an RCU grace period) and runs sweep_drops once per entry of the map that rests now: reserve,
  * submit, delete in one run, so that an entry is in the map or in the ring whenever the tick is
- * killed, and stays in the map while the ring is full. The law: frames, packets and bytes of class
- * `attributed` = records + what the maps hold.
+ * killed, and stays in the map while the ring is full. The law: packets and bytes of class
+ * `attributed` = those of the records + what the maps hold.
  *
  * KNI_HAVE_REASON (5.17), KNI_HAVE_RX_SK (6.11) and KNI_HAVE_SNPRINTF (5.13) say what this kernel
  * has.
@@ -167,8 +167,7 @@ int on_drop(struct bpf_raw_tracepoint_args *ctx)
 	return class == KNI_DROP_ATTRIBUTED ? file(&key, &packet) : count(class, &packet);
 }
 
-static __always_inline void fill(struct kni_drop_record *record, struct kni_drop_key *key,
-				 struct kni_drop_sum *sum)
+static __always_inline void fill(struct kni_drop_record *record, struct kni_drop_key *key, struct kni_drop_sum *sum)
 {
 	__builtin_memset(record, 0, sizeof(*record));
 	record->time_start_ns = sum->time_start_ns;

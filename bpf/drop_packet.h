@@ -18,11 +18,10 @@
 #define IPV6_BYTES    40
 #define TCP_FLAGS_AT  13
 #define GSO_UDP_L4    (1 << 17) /* SKB_GSO_UDP_L4, include/linux/skbuff.h */
-#define NO_HEADER     0xffff	/* a header offset that was never set */
+#define NO_HEADER     0xffff /* a header offset that was never set */
 
 /* A field of a kernel struct; zero where the pointer leads nowhere. */
-#define READ(field, pointer, offset) \
-	bpf_probe_read_kernel(&(field), sizeof(field), (void *)(pointer) + (offset))
+#define READ(field, pointer, offset) bpf_probe_read_kernel(&(field), sizeof(field), (void *)(pointer) + (offset))
 
 /* One dropped sk_buff: how much it was, and where its bytes are. */
 struct dropped {

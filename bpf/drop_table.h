@@ -40,25 +40,24 @@ _Static_assert(sizeof(struct kni_drop_sum) == 40, "the rotation reads sums as 40
 /* Every dropped sk_buff is counted in exactly one of these. */
 enum kni_drop_class {
 	KNI_DROP_ATTRIBUTED = 0, /* went into a drop map */
-	KNI_DROP_UNATTRIBUTED =
-		1,		/* no network namespace is known: it had no device and no socket */
+	KNI_DROP_UNATTRIBUTED = 1, /* no network namespace is known: it had no device and no socket */
 	KNI_DROP_UNWATCHED = 2, /* of a namespace that is not this node's */
-	KNI_DROP_NOT_IP = 3,	/* of this node, without an IP header that can be read */
-	KNI_DROP_MAP_FULL = 4,	/* of this node, but the drop map had no place */
+	KNI_DROP_NOT_IP = 3, /* of this node, without an IP header that can be read */
+	KNI_DROP_MAP_FULL = 4, /* of this node, but the drop map had no place */
 	KNI_DROP_CLASSES = 5,
 };
 
 struct kni_drop_totals {
-	u64 frames[KNI_DROP_CLASSES];  /* sk_buffs */
+	u64 frames[KNI_DROP_CLASSES]; /* sk_buffs */
 	u64 packets[KNI_DROP_CLASSES]; /* segments of super-packets */
-	u64 bytes[KNI_DROP_CLASSES];   /* sk_buff length */
+	u64 bytes[KNI_DROP_CLASSES]; /* sk_buff length */
 };
 
 /* One sweep of the resting map: user space writes jobs and zeroes this, sweep_drops runs `jobs`
  * times. */
 struct kni_drop_sweep {
-	u64 next;    /* the job that the next run takes */
-	u64 moved;   /* entries that went to the ring */
+	u64 next; /* the job that the next run takes */
+	u64 moved; /* entries that went to the ring */
 	u64 refused; /* entries that stayed, because the ring was full */
 };
 

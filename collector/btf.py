@@ -83,10 +83,10 @@ class Btf:
     def parameters(self, typedef: str) -> tuple[str, ...]:
         """Types of a function typedef's parameters, as ("void*", "sk_buff*"). Raises: BtfLookupError."""
         type_id = self._find(_TYPEDEF, typedef)
-        while self._kind(type_id) != _PROTOTYPE:
-            if not type_id:
-                raise BtfLookupError(f"typedef {typedef} of the running kernel is no function")
+        while self._kind(type_id) in _MODIFIERS or self._kind(type_id) == _POINTER:
             type_id = self._behind(type_id)
+        if self._kind(type_id) != _PROTOTYPE:
+            raise BtfLookupError(f"typedef {typedef} of the running kernel is no function")
         return tuple(self._type_text(parameter) for _, parameter in self._elements(type_id, _PARAMETER))
 
     def _find(self, kind: int, name: str) -> int:
