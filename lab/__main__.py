@@ -49,14 +49,16 @@ def describe(world: World) -> Iterator[str]:
     yield f"look around:    sudo ip netns exec {world.nodes[0].netns} tcpdump -ni {world.nodes[0].uplink}"
 
 
-def main() -> int:
-    """Run a lab; the exit status."""
-    parser = argparse.ArgumentParser(prog="kubenetinsight lab", description=__doc__)
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a lab as the command line `words` says; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="kubenetinsight lab", description="A small cluster in network namespaces, with traffic, until Ctrl-C."
+    )
     parser.add_argument("--id", default="lab", help="name of the lab: labs of different names can run at once")
     parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself after that time")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
     try:
         with World(arguments.id, time.time) as world:

@@ -1,4 +1,4 @@
-"""The cluster that every lab shows: its workloads and services, and where their pods run."""
+"""Workloads and services to the cluster that every lab shows: which pod runs where, with which address."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ WORKLOADS = (
     Workload("kube-system", "agent", "DaemonSet", (1, 2, 3), (AGENT,), host_network=True),
     Workload("monitoring", "scraper", "Deployment", (3,)),
     Workload("batch", "prober", "Deployment", (2,)),
-    Workload("batch", "upload", "Job", (3,)),
 )
+UPLOAD = Workload("batch", "upload", "Job", (3,))
 TICKET = Workload("batch", "ticket", "CronJob", (2,))
 
 SERVICES = (

@@ -47,7 +47,19 @@ def feed(path: Path, command: tuple[str, ...], *, lines: Iterable[str]) -> None:
     Raises:
         LabError: it failed; the message carries what it said.
     """
-    text = "\n".join(lines) + "\n"
+    _run(path, command, text="\n".join(lines) + "\n")
+
+
+def ask(path: Path, *command: str) -> str:
+    """What `command` prints in a namespace.
+
+    Raises:
+        LabError: it failed; the message carries what it said.
+    """
+    return _run(path, command, text="")
+
+
+def _run(path: Path, command: tuple[str, ...], *, text: str) -> str:
     done = subprocess.run(in_namespace(path, *command), input=text, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         said = " ".join((done.stderr or done.stdout).split())
@@ -55,6 +67,7 @@ def feed(path: Path, command: tuple[str, ...], *, lines: Iterable[str]) -> None:
             f"'{' '.join(command)}' failed in namespace {path.name}: {said}; "
             "the lab needs a kernel with veth, bridge, VXLAN and nftables NAT"
         )
+    return done.stdout
 
 
 def configure(path: Path, lines: Iterable[str]) -> None:

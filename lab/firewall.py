@@ -7,24 +7,30 @@ overlay, a pod that reaches itself through a service, and clients of a node port
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from lab.cluster import BLACK_HOLE_PORT, FORBIDDEN
+from lab.commands import ask
 from lab.plan import CLUSTER_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from lab.cluster import Cluster
     from lab.plan import Node, Pod, Service
 
 FAMILIES = ("ip", "ip6")
+BLACK_HOLE = "black-hole"
 MASQUERADE_MARK = "0x4000"
 
 
 def render(node: Node, cluster: Cluster) -> Iterator[str]:
     """Lines for `nft -f`: the node's whole ruleset."""
     yield "table inet lab {"
+    yield f"counter {FORBIDDEN.name} {{ }}"
+    yield f"counter {BLACK_HOLE} {{ }}"
     for hook in ("prerouting", "output"):
         yield f"chain {hook} {{"
         yield f"type nat hook {hook} priority -100"
@@ -40,10 +46,17 @@ def render(node: Node, cluster: Cluster) -> Iterator[str]:
     yield "}"
     yield "chain policies {"
     yield "type filter hook forward priority filter"
-    yield f"udp dport {FORBIDDEN.number} counter drop"
-    yield f'iifname "flannel*" tcp dport {BLACK_HOLE_PORT} counter drop'
+    yield f"udp dport {FORBIDDEN.number} counter name {FORBIDDEN.name} drop"
+    yield f'iifname "flannel*" tcp dport {BLACK_HOLE_PORT} counter name {BLACK_HOLE} drop'
     yield "}"
     yield "}"
+
+
+def read_counters(namespace: Path) -> dict[str, int]:
+    """Packets that a node's policies have dropped, by the rule's name."""
+    listing = json.loads(ask(namespace, "nft", "-j", "list", "counters"))
+    found = [item["counter"] for item in listing["nftables"] if "counter" in item]
+    return {str(counter["name"]): int(counter["packets"]) for counter in found}
 
 
 def _service_rules(service: Service, endpoints: Sequence[Pod], *, node: Node) -> Iterator[str]:

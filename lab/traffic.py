@@ -50,7 +50,6 @@ TIERS = {
     "shop/loadgen": 0,
     "monitoring/scraper": 0,
     "batch/prober": 0,
-    "batch/upload": 0,
     "kube-system/agent": 1,
     "shop/web": 2,
     "shop/api": 3,
@@ -86,6 +85,12 @@ def ticket_tasks(cluster: Cluster) -> tuple[Task, ...]:
     return tuple(Call(_service(cluster, "shop/api", family=family), 0.2, count=10) for family in (0, 1))
 
 
+def upload_tasks(cluster: Cluster) -> tuple[Task, ...]:
+    """What the bulk upload does."""
+    targets = [_service(cluster, "data/store", family=family) for family in (0, 1)]
+    return tuple(Upload(target, UPLOAD_BYTES, UPLOAD_RATE) for target in targets)
+
+
 def _service(cluster: Cluster, name: str, *, family: int = 0) -> Target:
     service = cluster.service(name)
     return Target(service.addresses[family], service.port.number)
@@ -111,9 +116,6 @@ def _tasks_of(cluster: Cluster) -> dict[str, tuple[Task, ...]]:
         "shop/loadgen": _load(cluster),
         "monitoring/scraper": _scraping(cluster),
         "batch/prober": _probing(cluster),
-        "batch/upload": tuple(
-            Upload(_service(cluster, "data/store", family=family), UPLOAD_BYTES, UPLOAD_RATE) for family in (0, 1)
-        ),
     }
 
 

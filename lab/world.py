@@ -10,16 +10,16 @@ import subprocess
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
-from lab import claims, namespaces, network
+from lab import claims, firewall, network
 from lab.capture import capture
 from lab.cluster import plan_cluster
 from lab.commands import check_requirements, in_namespace
 from lab.crew import Crew
+from lab.jobs import Jobs
 from lab.offloads import set_offloads
 from lab.plan import STATE, check_lab_id
 from lab.programs import ledger as ledgers
 from lab.registry import Registry
-from lab.tickets import Tickets
 from lab.traffic import Placed, plan_traffic
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class World:
     Attributes:
         nodes: the nodes; each has name, netns, netns_path, netns_dir, uplink, addresses, zone, pod_ranges.
         services: the services; each has namespace, name, addresses, port, node_port.
+        jobs: the pods that come and go; `jobs.ended` are those that are gone.
         kubeconfig: path of a kubeconfig file for the world's API server.
         registry: the API's objects; `registry.server.compact()` makes older versions Gone.
     """
@@ -72,8 +73,8 @@ class World:
             self.registry.write_kubeconfig(self.kubeconfig)
             self.crew = Crew(self.state / "programs.log")
             stack.callback(self.crew.close)
-            self.tickets = Tickets(self._cluster, self.registry, crew=self.crew)
-            stack.callback(self.tickets.stop)
+            self.jobs = Jobs(self._cluster, self.registry, crew=self.crew)
+            stack.callback(self.jobs.stop)
             self._stack = stack.pop_all()
         return self
 
@@ -84,7 +85,7 @@ class World:
     @property
     def pods(self) -> tuple[Pod, ...]:
         """The pods that are there now; each has namespace, name, workload, node, addresses, netns_path, interface."""
-        return (*self._cluster.pods, *self.tickets.pods)
+        return (*self._cluster.pods, *self.jobs.pods)
 
     def node(self, name: str) -> Node:
         """The node of that name."""
@@ -110,11 +111,11 @@ class World:
         return subprocess.run(line, text=True, capture_output=True, check=False, timeout=COMMAND_SECONDS)
 
     def start_traffic(self) -> None:
-        """Start the programs of all pods; from then on pods that live two seconds come and go."""
+        """Start the programs of all pods, a bulk upload among them; pods that live two seconds come and go."""
         self._placed = plan_traffic(self._cluster)
         for placed in sorted(self._placed, key=lambda placed: -placed.tier):
             self.crew.start(placed.program)
-        self.tickets.start()
+        self.jobs.start()
 
     def stop_traffic(self) -> None:
         """Have all programs finish what they do, clients first, and write their ledgers.
@@ -122,7 +123,7 @@ class World:
         Raises:
             LabError: one did not end, or failed.
         """
-        self.tickets.stop()
+        self.jobs.stop()
         for tier in sorted({placed.tier for placed in self._placed}):
             self.crew.stop(placed.program.me for placed in self._placed if placed.tier == tier)
         self._placed = ()
@@ -152,10 +153,10 @@ class World:
         for path, device in ends:
             set_offloads(path, device, on=on)
 
-    def add_pod(self, pod: Pod) -> None:
-        """Connect one more pod to its node; the world forgets it with its namespace when it ends."""
-        network.add_pod(pod)
-
-    def remove_pod(self, pod: Pod) -> None:
-        """Disconnect a pod and end its namespace."""
-        namespaces.remove(pod.netns_path)
+    def policy_drops(self) -> dict[tuple[str, str], int]:
+        """Packets that each node's firewall has dropped, by node and by the rule's name (FORBIDDEN, BLACK_HOLE)."""
+        return {
+            (node.name, name): packets
+            for node in self.nodes
+            for name, packets in firewall.read_counters(node.netns_path).items()
+        }

@@ -1,4 +1,4 @@
-"""Requests and answers over TCP: the protocol that the lab's TCP programs speak, and how each byte of it is counted.
+"""Requests to answers over TCP: the protocol that the lab's TCP programs speak, and how each byte of it is counted.
 
 A request is a header (length of the client's name, length of the body, length of the wished answer), the name and the
 body; an answer is a header (length of the server's name, length of the payload), the name and the payload. So both
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 REQUEST = struct.Struct("!HII")
 ANSWER = struct.Struct("!HI")
 TIMEOUT_SECONDS = 10.0
+END_SECONDS = 1.0
 CHUNK = bytes(65536)
 
 
@@ -89,6 +90,15 @@ def receive_answer(connection: socket.socket) -> Received:
     return Received(name, 0, ANSWER.size + name_length + size)
 
 
+def _end(connection: socket.socket) -> None:
+    """Close in order: a pod may be gone the moment its program ends, so the server's FIN is awaited and answered."""
+    with connection, suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(END_SECONDS)
+        while connection.recv(4096):
+            pass
+
+
 class Caller:
     """A client's connection to one address: opened when needed, counted, kept until it is closed."""
 
@@ -129,6 +139,6 @@ class Caller:
     def close(self) -> None:
         """End the connection, if there is one."""
         if self._connection is not None:
-            self._connection.close()
+            _end(self._connection)
         self._connection = None
         self._is_counted = False
