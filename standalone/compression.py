@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import lz4.frame  # type: ignore[import-untyped]
 import zstandard
@@ -19,6 +19,50 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "deflate": lambda body: zlib.compress(body, level=1, wbits=15),
 }
 SMALLEST_WORTH_ENCODING = 512
+# What is decoded at once may pass the bound by what one piece can grow to: 128 MiB for zstd, less for the others.
+PIECE_BYTES = 4096
+
+
+class Frame(Protocol):
+    """One frame of an encoding while it is decoded."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the frame has ended."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What stood behind the frame's end."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """What the bytes decode to."""
+
+
+class _Lz4Frame:
+    """lz4's decompressor says None where the others say no bytes."""
+
+    def __init__(self) -> None:
+        self._frame = lz4.frame.LZ4FrameDecompressor()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._frame.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._frame.unused_data or b""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        decoded: bytes = self._frame.decompress(data)
+        return decoded
+
+
+FRAMES: dict[str, Callable[[], Frame]] = {
+    "gzip": lambda: zlib.decompressobj(31),
+    "deflate": lambda: zlib.decompressobj(15),
+    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
+    "lz4": _Lz4Frame,
+}
 
 
 class DecodeError(Exception):
@@ -26,17 +70,18 @@ class DecodeError(Exception):
 
 
 def decode(encoding: str, body: bytes, *, at_most: int) -> bytes:
-    """The body without its content encoding.
+    """The body without its content encoding; frames one after another are one body, clickhouse-connect sends many.
 
     Raises:
         DecodeError: an encoding that is not known, bytes that are not in it, or more than `at_most` bytes.
     """
     if encoding in {"", "identity"}:
         return body
-    decoder = _decoder(encoding)
+    if encoding not in FRAMES:
+        raise DecodeError(f"Content-Encoding {encoding!r} is not known here: use one of {', '.join(FRAMES)}")
     try:
-        decoded: bytes = decoder(body, at_most)
-    except (zlib.error, zstandard.ZstdError, RuntimeError, EOFError, ValueError) as error:
+        decoded = _decode(FRAMES[encoding], body, at_most=at_most)
+    except (zlib.error, zstandard.ZstdError, RuntimeError) as error:
         raise DecodeError(f"the body is not {encoding}: {error}") from error
     if len(decoded) > at_most:
         raise DecodeError(f"the body has more than {at_most} bytes behind its {encoding}")
@@ -52,34 +97,18 @@ def choose(accepted: str) -> str:
     return ""
 
 
-def _decoder(encoding: str) -> Callable[[bytes, int], bytes]:
-    decoders: dict[str, Callable[[bytes, int], bytes]] = {
-        "gzip": lambda body, limit: _inflate(body, limit, wbits=31),
-        "deflate": lambda body, limit: _inflate(body, limit, wbits=15),
-        "zstd": _from_zstd,
-        "lz4": _from_lz4,
-    }
-    if encoding not in decoders:
-        raise DecodeError(f"Content-Encoding {encoding!r} is not known here: use one of {', '.join(decoders)}")
-    return decoders[encoding]
-
-
-def _inflate(body: bytes, limit: int, *, wbits: int) -> bytes:
-    inflater = zlib.decompressobj(wbits)
-    decoded = inflater.decompress(body, limit + 1)
-    if not inflater.eof and len(decoded) <= limit:
-        raise EOFError("it ends too early")
-    return decoded
-
-
-def _from_zstd(body: bytes, limit: int) -> bytes:
-    with zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True) as reader:
-        return reader.read(limit + 1)
-
-
-def _from_lz4(body: bytes, limit: int) -> bytes:
-    decompressor = lz4.frame.LZ4FrameDecompressor()
-    decoded: bytes = decompressor.decompress(body, max_length=limit + 1)
-    if not decompressor.eof and len(decoded) <= limit:
-        raise EOFError("it ends too early")
-    return decoded
+def _decode(new_frame: Callable[[], Frame], body: bytes, *, at_most: int) -> bytes:
+    decoded: list[bytes] = []
+    length = 0
+    frame = None
+    for start in range(0, len(body), PIECE_BYTES):
+        piece = body[start : start + PIECE_BYTES]
+        while piece and length <= at_most:
+            frame = frame or new_frame()
+            decoded.append(frame.decompress(piece))
+            length += len(decoded[-1])
+            piece = frame.unused_data
+            frame = None if frame.eof else frame
+    if frame is not None and length <= at_most:
+        raise DecodeError("the body ends too early")
+    return b"".join(decoded)

@@ -12,12 +12,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
-from standalone.address import Address
+from standalone.address import Address, UsageError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 FORWARD_BYTES = 1 << 16
 METADATA_SECONDS = 10.0
@@ -35,16 +37,37 @@ class MockCluster:
 
 
 def create_topics(bootstrap: str, topics: Iterable[str]) -> None:
-    """Make sure that the topics exist, where the broker creates them on request.
+    """Make sure that the topics exist on an embedded Kafka: it creates what it is asked about.
 
     Raises:
-        KafkaException: when the broker does not answer, or does not know a topic and may not create it.
+        KafkaException: when it does not answer.
     """
     client = Producer({"bootstrap.servers": bootstrap, "allow.auto.create.topics": True})
     for topic in topics:
         error: KafkaError | None = client.list_topics(topic, timeout=METADATA_SECONDS).topics[topic].error
         if error is not None:
             raise KafkaException(error)
+
+
+def create_topics_on_a_server(bootstrap: str, topics: Iterable[str], *, compacted: Container[str]) -> None:
+    """Create what is missing on a Kafka that others run; what is there stays as it is.
+
+    Raises:
+        UsageError: when it does not answer or refuses.
+    """
+    client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    wanted = [
+        NewTopic(topic, config={"cleanup.policy": "compact" if topic in compacted else "delete"}) for topic in topics
+    ]
+    for topic, created in client.create_topics(wanted, request_timeout=METADATA_SECONDS).items():
+        try:
+            created.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise UsageError(
+                    f"Kafka at {bootstrap} does not create the topic {topic}: {error.args[0].str()}. "
+                    "Check that it runs and that --kafka names its address"
+                ) from error
 
 
 async def forward(listener: socket.socket, target: Address, *, stop: asyncio.Event) -> None:

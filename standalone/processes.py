@@ -15,17 +15,21 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from standalone.settings import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+    from types import FrameType
 
 READY_CHECK_SECONDS = 0.05
 LAST_LINES = 5
+STANDARD_ERROR = 2
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class ChildError(Exception):
@@ -34,11 +38,12 @@ class ChildError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How to start a program and to know that it serves: by its first line on standard output, or by `ready_url`."""
+    """How to start a program and to know that it serves: by a line on standard output, or by asking a URL."""
 
     name: str
     command: tuple[str, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
+    has_ready_line: bool = False
     ready_url: str | None = None
     ready_seconds: float = 60.0
     stop_seconds: float = 15.0
@@ -62,7 +67,7 @@ class Child:
                 command,
                 env=child_environment(dict(program.settings)),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if program.ready_url is None else output or sys.stderr,
+                stdout=subprocess.PIPE if program.has_ready_line else output or STANDARD_ERROR,
                 stderr=output,
                 start_new_session=True,
                 text=True,
@@ -155,19 +160,36 @@ def stop_together(children: Iterable[Child]) -> list[str]:
     return problems
 
 
-def wait_for_end(children: Sequence[Child], stop: IO[bytes] | int) -> Child | None:
-    """The first program that ends by itself; None as soon as `stop` can be read."""
+def wait_for_end(children: Iterable[Child], seconds: float | None = None) -> Child | None:
+    """The first program that ends by itself; None when the time is over."""
     poll = select.poll()
-    poll.register(stop, select.POLLIN)
     ends = {os.pidfd_open(child.process.pid): child for child in children}
     try:
         for descriptor in ends:
             poll.register(descriptor, select.POLLIN)
-        happened = [descriptor for descriptor, _ in poll.poll()]
-        return next((ends[descriptor] for descriptor in happened if descriptor in ends), None)
+        return next(
+            (ends[descriptor] for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)), None
+        )
     finally:
         for descriptor in ends:
             os.close(descriptor)
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Within the block the first SIGINT or SIGTERM raises KeyboardInterrupt; later ones do not disturb the stop."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _open_log(path: Path | None) -> IO[str] | None:

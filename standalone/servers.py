@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 def kafka_program(listen: str) -> Program:
     """Embedded Kafka."""
-    return Program("kafka", python_module("standalone", "kafka", "--listen", listen), ready_seconds=20)
+    return Program(
+        "kafka", python_module("standalone", "kafka", "--listen", listen), has_ready_line=True, ready_seconds=20
+    )
 
 
 def clickhouse_program(listen: str, data: Path) -> Program:
     """Embedded ClickHouse on a data directory."""
     command = python_module("standalone", "clickhouse", "--listen", listen, "--data", str(data))
-    return Program("clickhouse", command, ready_seconds=60, stop_seconds=30)
+    return Program("clickhouse", command, has_ready_line=True, ready_seconds=60, stop_seconds=30)
 
 
 def address_in(ready_line: str) -> str:
