@@ -136,18 +136,23 @@ $(JARS)/.complete: tests/integration/kafka/pom.xml | debian-test
 	@mvn --quiet --batch-mode -Dstyle.color=never -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS)
 	@touch $@
 
-# The project's own extras refer to each other; that the project itself has no hash is no loss.
-STRIP_WARNING = sed -i '/^\# WARNING: The following packages were not pinned/,$$d'
+.PHONY: secrets
+secrets: ## passwords for docker-compose.yml and minikube, made once, in secrets/
+	@mkdir -p -m 700 secrets
+	@for name in clickhouse-writer clickhouse-reader grafana-admin; do [ -s secrets/$$name ] \
+	  || { head -c 24 /dev/urandom | base64 --wrap=0 | tr '+/' '-_' >secrets/$$name; chmod 444 secrets/$$name; }; done
+
 LOCK = .venv/bin/pip-compile --quiet --generate-hashes --strip-extras --unsafe-package kubenetinsight \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header
 .PHONY: lock
+# The warning that is cut off names the project itself, whose extras refer to each other.
 lock: setup-dev ## write the lock files anew from pyproject.toml (minutes)
 	@echo "lock: requirements.lock ..."
 	@$(LOCK) --all-build-deps --extra standalone --output-file requirements.lock pyproject.toml
-	@$(STRIP_WARNING) requirements.lock
-	@echo "lock: requirements-dev.lock ..."
-	@$(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
-	@$(STRIP_WARNING) requirements-dev.lock
+	@for part in collector aggregator dev; do echo "lock: requirements-$$part.lock ..."; \
+	  $(LOCK) --constraint requirements.lock $$([ $$part = dev ] || echo --all-build-deps) --extra $$part \
+	    --output-file requirements-$$part.lock pyproject.toml; done
+	@sed -i '/^# WARNING: The following packages were not pinned/,$$d' requirements*.lock
 
 .PHONY: clean
 clean: ## remove .venv, caches and what was built
