@@ -122,7 +122,7 @@ class Netlink:
         """Remove our filter."""
         _raise_first(self._request([_Request(DELTFILTER, _REQUEST | _ACK, filter_body(ifindex, direction))]))
 
-    def removeclsact_body(self, ifindex: int) -> None:
+    def remove_clsact(self, ifindex: int) -> None:
         """Remove the interface's clsact and everybody's filters with it."""
         _raise_first(self._request([_Request(DELQDISC, _REQUEST | _ACK, clsact_body(ifindex))]))
 

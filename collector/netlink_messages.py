@@ -67,6 +67,11 @@ class Filter:
     handle: int
     priority: int
 
+    @property
+    def is_at_our_place(self) -> bool:
+        """Does it stand where ours would?"""
+        return (self.handle, self.priority) == (_HANDLE, _PRIORITY)
+
 
 Event = Link | Gone | AddressChange
 

@@ -4,6 +4,7 @@ Every setting has a default that fits one machine. A wrong one is refused with t
 be: a monitor that runs on a guess counts the wrong interfaces in silence.
 """
 
+import os
 import re
 import socket
 from collections.abc import Mapping
@@ -77,6 +78,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         active_timeout_seconds=_read_number(environment, "KNI_ACTIVE_TIMEOUT_SECONDS", default=1, within=(1, 3600)),
         listen=_read_listen(environment, known.listen),
     )
+
+
+def settings_of_process() -> Settings:
+    """The settings in this process's environment. Raises: SettingsError."""
+    return read_settings(os.environ)
 
 
 def _read_node(environment: Mapping[str, str]) -> str:
