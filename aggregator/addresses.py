@@ -27,6 +27,13 @@ def to_address(text: str) -> bytes:
     return packed if len(packed) == 16 else _MAPPED + packed
 
 
+def is_on_link(address: bytes) -> bool:
+    """Whether an address means something on its own link or host only: link-local, loopback or unspecified."""
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.IPv6Address(address)
+    ip = ip.ipv4_mapped or ip if isinstance(ip, ipaddress.IPv6Address) else ip
+    return ip.is_link_local or ip.is_loopback or ip.is_unspecified
+
+
 def to_words(addresses: bytes | pa.Array) -> Words:
     """The words of addresses in a row, or of an Arrow column of 16-byte binaries without nulls; nothing is copied."""
     if isinstance(addresses, bytes):

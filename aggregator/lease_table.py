@@ -1,9 +1,10 @@
 """Single leases to snapshots: columns that grow and change by one row at a time and are copied out as a whole.
 
 A change costs a few microseconds whatever the number of leases; a snapshot costs one sort. Names are interned: a code
-stays true for as long as the table lives.
+stays true until the table is compacted.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -21,8 +22,8 @@ Key = tuple[bytes, str]
 class _Names:
     """Strings to codes, in order of appearance."""
 
-    def __init__(self) -> None:
-        self._codes: dict[str, int] = {}
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._codes: dict[str, int] = {name: code for code, name in enumerate(names)}
         self._values = pa.array([], pa.string())
 
     def code(self, name: str) -> int:
@@ -83,8 +84,17 @@ class LeaseTable:
                 column[row] = column[end]
 
     def code(self, attribute: str, name: str) -> int:
-        """The code of a name in every snapshot of this table from the next one on."""
+        """The code of a name in every snapshot from the next one until the table is compacted."""
         return self._names[attribute].code(name)
+
+    def compact(self) -> None:
+        """Forget names that no row has."""
+        count = len(self._keys)
+        for place, attribute in enumerate(ATTRIBUTES):
+            values = self._names[attribute].values()
+            used, codes = np.unique(self._codes[:count, place], return_inverse=True)
+            self._names[attribute] = _Names(values.take(pa.array(used)).to_pylist())
+            self._codes[:count, place] = codes
 
     def snapshot(self) -> Leases:
         """The leases as they are now."""

@@ -86,7 +86,7 @@ class Leases:
         self.codes = columns.codes
         self.values = columns.values
         self.places = columns.places
-        addresses = columns.addresses
+        self.addresses = addresses = columns.addresses
         count = len(addresses)
         follows = np.zeros(count + 1, bool)
         follows[1:count] = (addresses[1:] == addresses[:-1]).all(axis=1)

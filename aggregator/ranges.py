@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregator.addresses import Words
+from aggregator.objects import Network
 from aggregator.reporter import AddressClass
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 WORLD: Final = "world"
 """The label of every outside address that no setting names."""

@@ -1,0 +1,153 @@
+"""Kubernetes' objects to what one says of another: a pod's workload and services, a service's workload, a node's zone.
+
+Objects come in any order, from several watches at once. Whoever changes something learns which pods and services have
+to be named again.
+"""
+
+from typing import NamedTuple, TypeVar
+
+from aggregator.objects import EndpointSlice, Node, Object, Owner, Pod, ReplicaSet, Resource, Service, to_workload
+
+ServiceKey = tuple[str, str]
+"""Namespace and name."""
+
+_Key = TypeVar("_Key")
+
+
+class Stale(NamedTuple):
+    """What has to be named again."""
+
+    pods: frozenset[str] = frozenset()
+    services: frozenset[ServiceKey] = frozenset()
+
+
+class Relations:
+    """The objects of now, and the ways from one to the other."""
+
+    def __init__(self) -> None:
+        self.pods: dict[str, Pod] = {}
+        self.services: dict[ServiceKey, Service] = {}
+        self.nodes: dict[str, Node] = {}
+        self.replica_sets: dict[str, ReplicaSet] = {}
+        self.slices: dict[str, EndpointSlice] = {}
+        self._pods_of_owner: dict[str, set[str]] = {}
+        self._pods_on_node: dict[str, set[str]] = {}
+        self._slices_of_pod: dict[str, set[str]] = {}
+        self._slices_of_service: dict[ServiceKey, set[str]] = {}
+
+    def workload(self, pod: Pod) -> Owner:
+        """What the pod belongs to."""
+        return to_workload(pod, self.replica_sets.get)
+
+    def service_of(self, pod: str) -> str:
+        """The name of the first service that has this pod behind it, empty where none has."""
+        return min((name for _, name in self._services_of(pod)), default="")
+
+    def workload_of(self, service: ServiceKey) -> Owner | None:
+        """The one workload that all known pods behind a service belong to; None when there is no pod."""
+        slices = (self.slices[uid] for uid in self._slices_of_service.get(service, ()))
+        pods = (self.pods.get(uid) for held in slices for uid in held.pods)
+        workloads = {self.workload(pod)._replace(uid="") for pod in pods if pod}
+        if len(workloads) > 1:
+            return Owner("Service", service[1], "")
+        return next(iter(workloads), None)
+
+    def zone(self, node: str) -> str:
+        """The zone of a node by name, empty where it is not known."""
+        return self.nodes[node].zone if node in self.nodes else ""
+
+    def put_pod(self, pod: Pod) -> Stale:
+        """Take a pod as it is now."""
+        known = self.pods.get(pod.uid)
+        if known is not None:
+            self._unlink_pod(known)
+        self.pods[pod.uid] = pod
+        self._pods_on_node.setdefault(pod.node, set()).add(pod.uid)
+        if pod.owner:
+            self._pods_of_owner.setdefault(pod.owner.uid, set()).add(pod.uid)
+        is_same = known is not None and known.owner == pod.owner
+        return Stale(frozenset({pod.uid}), frozenset() if is_same else self._services_of(pod.uid))
+
+    def remove_pod(self, uid: str) -> None:
+        """Forget a pod; the names of what it held stay as they were."""
+        pod = self.pods.pop(uid, None)
+        if pod is not None:
+            self._unlink_pod(pod)
+
+    def put_replica_set(self, replica_set: ReplicaSet) -> Stale:
+        """Take a ReplicaSet as it is now."""
+        if self.replica_sets.get(replica_set.uid) == replica_set:
+            return Stale()
+        self.replica_sets[replica_set.uid] = replica_set
+        pods = frozenset(self._pods_of_owner.get(replica_set.uid, ()))
+        return Stale(pods, frozenset(service for pod in pods for service in self._services_of(pod)))
+
+    def put_node(self, node: Node) -> Stale:
+        """Take a node as it is now."""
+        is_same = self.zone(node.name) == node.zone
+        self.nodes[node.name] = node
+        return Stale() if is_same else Stale(frozenset(self._pods_on_node.get(node.name, ())))
+
+    def put_slice(self, held: EndpointSlice) -> Stale:
+        """Take an EndpointSlice as it is now."""
+        known = self.slices.get(held.uid)
+        if known == held:
+            return Stale()
+        if known is not None:
+            self.remove_slice(known.uid)
+        self.slices[held.uid] = held
+        self._slices_of_service.setdefault((held.namespace, held.service), set()).add(held.uid)
+        for pod in held.pods:
+            self._slices_of_pod.setdefault(pod, set()).add(held.uid)
+        return Stale(held.pods, frozenset({(held.namespace, held.service)}))
+
+    def remove_slice(self, uid: str) -> None:
+        """Forget an EndpointSlice; what it said of pods and services stays with their names."""
+        held = self.slices.pop(uid, None)
+        if held is None:
+            return
+        _discard(self._slices_of_service, (held.namespace, held.service), uid=uid)
+        for pod in held.pods:
+            _discard(self._slices_of_pod, pod, uid=uid)
+
+    def remove_service(self, service: Service) -> None:
+        """Forget a service, unless another has taken its name."""
+        key = (service.namespace, service.name)
+        if key in self.services and self.services[key].uid == service.uid:
+            del self.services[key]
+
+    def remove_node(self, node: Node) -> None:
+        """Forget a node, unless another has taken its name."""
+        if node.name in self.nodes and self.nodes[node.name].uid == node.uid:
+            del self.nodes[node.name]
+
+    def objects(self, resource: Resource) -> list[Object]:
+        """The known objects of a resource."""
+        match resource:
+            case Resource.PODS:
+                return list(self.pods.values())
+            case Resource.SERVICES:
+                return list(self.services.values())
+            case Resource.NODES:
+                return list(self.nodes.values())
+            case Resource.REPLICA_SETS:
+                return list(self.replica_sets.values())
+            case Resource.ENDPOINT_SLICES:
+                return list(self.slices.values())
+
+    def _services_of(self, pod: str) -> frozenset[ServiceKey]:
+        slices = (self.slices[uid] for uid in self._slices_of_pod.get(pod, ()))
+        return frozenset((held.namespace, held.service) for held in slices if held.service)
+
+    def _unlink_pod(self, pod: Pod) -> None:
+        _discard(self._pods_on_node, pod.node, uid=pod.uid)
+        if pod.owner:
+            _discard(self._pods_of_owner, pod.owner.uid, uid=pod.uid)
+
+
+def _discard(index: dict[_Key, set[str]], key: _Key, *, uid: str) -> None:
+    held = index.get(key)
+    if held is not None:
+        held.discard(uid)
+        if not held:
+            del index[key]

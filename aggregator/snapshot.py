@@ -1,0 +1,58 @@
+"""All that identification knows at one moment, immutable: leases, ranges, published ports."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from aggregator.lease_table import LeaseTable
+from aggregator.leases import FOREVER, Kind, Lease, Leases, Rows
+from aggregator.published_ports import PortTable
+from aggregator.ranges import WORLD, Ranges
+from aggregator.reporter import AddressClass
+
+UNRESOLVED = "unresolved"
+_PLACES = {AddressClass.MULTICAST: "multicast", AddressClass.LINK_LOCAL: "link_local"}
+_LABEL = "label:"
+
+
+def put_places(table: LeaseTable, labels: tuple[str, ...]) -> None:
+    """Give names to what has no lease: an unresolved address, the outside by its labels, groups, a single link."""
+    for kind in (Kind.UNRESOLVED, Kind.WORLD, Kind.MULTICAST, Kind.LINK_LOCAL):
+        name = kind.name.lower()
+        table.put_place(name, Lease(b"", 0, FOREVER, kind, workload=name, workload_kind=_title(kind)))
+    for label in labels:
+        if label != WORLD:
+            table.put_place(_LABEL + label, Lease(b"", 0, FOREVER, Kind.LABEL, workload=label, workload_kind="Label"))
+
+
+def _title(kind: Kind) -> str:
+    return "".join(word.title() for word in kind.name.split("_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a range of records is identified against."""
+
+    leases: Leases
+    ranges: Ranges
+    ports: PortTable
+    lease_classes: npt.NDArray[np.uint8]
+    """The class of each lease's address; one more at the end stands for row −1."""
+    region_rows: Rows
+    """Of each region, the row that names an address in it without a lease."""
+
+    @classmethod
+    def of(cls, table: LeaseTable, ranges: Ranges, *, ports: PortTable) -> "Snapshot":
+        """What the table holds now."""
+        leases = table.snapshot()
+        regions = ranges.find(leases.addresses)
+        places = [WORLD if label == WORLD else _LABEL + label for label in ranges.labels]
+        places += [_PLACES.get(AddressClass(each), UNRESOLVED) for each in ranges.classes[len(places) :]]
+        return cls(
+            leases=leases,
+            ranges=ranges,
+            ports=ports,
+            lease_classes=np.append(ranges.classes[regions], np.uint8(AddressClass.OUTSIDE)),
+            region_rows=np.array([leases.places[place] for place in places], "i4"),
+        )
