@@ -1,0 +1,216 @@
+"""A small cluster on this machine to answers: `kubenetinsight demo`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from lab.errors import LabError
+from lab.world import World
+from standalone.address import UsageError
+from standalone.lab_system import wanted_for
+from standalone.processes import ChildError, interrupted_by_signals, python_module, wait_for_end
+from standalone.settings import Settings, child_environment, from_environment
+from standalone.system import System, Wanted, running_system
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LAB = "demo"
+FIRST_COLLECTOR_PORT = 9471
+TICK_SECONDS = 0.5
+SETTLE_SECONDS = 15
+INTERRUPTED = 130
+EXAMPLE = "SELECT * FROM workload_edges LIMIT 5 FORMAT PrettyCompact"
+COUNT = "SELECT count() FROM kubenetinsight.flows"
+QUERIES = {
+    "Which round trips are slow?": (
+        "SELECT src_workload, dst_workload, sum(count) AS samples, "
+        "latency_quantile_ns(0.5, sumMap(histogram)) / 1e6 AS p50_ms, "
+        "latency_quantile_ns(0.99, sumMap(histogram)) / 1e6 AS p99_ms "
+        "FROM window_latency WHERE authoritative AND kind = 'rtt' "
+        "GROUP BY src_workload, dst_workload ORDER BY p99_ms DESC LIMIT 5"
+    ),
+    "Who was refused, and who got no answer?": (
+        "SELECT src_workload, dst_workload, dst_port, sum(connections_refused) AS refused, "
+        "sum(connections_no_answer) AS no_answer FROM workload_edges "
+        "GROUP BY src_workload, dst_workload, dst_port HAVING refused + no_answer > 0 ORDER BY refused DESC"
+    ),
+    "What was dropped, where in the kernel, and why?": (
+        "SELECT reason, call_site, src_workload, dst_workload, sum(packets) AS dropped FROM window_drops "
+        "WHERE NOT benign GROUP BY reason, call_site, src_workload, dst_workload ORDER BY dropped DESC LIMIT 5"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks for; without `data` the rows go when the demo ends."""
+
+    seconds: float
+    is_kept: bool
+    data: Path | None
+
+
+def parse(arguments: Sequence[str]) -> Wish:
+    """The command line.
+
+    Raises:
+        UsageError: a duration that is none.
+    """
+    parser = argparse.ArgumentParser(
+        prog="kubenetinsight demo", description="Run the whole system on a small cluster of network namespaces."
+    )
+    parser.add_argument("--duration", type=float, default=30, metavar="SECONDS", help="how long traffic runs")
+    parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="keep ClickHouse's data there, even afterwards")
+    options = parser.parse_args(list(arguments))
+    if not 1 <= options.duration <= 86400:
+        raise UsageError(f"--duration {options.duration:g}: write a number of seconds from 1 to 86400")
+    return Wish(options.duration, options.keep, options.data)
+
+
+class Demo:
+    """A running lab and system, shown on a console."""
+
+    def __init__(self, console: Console, world: World, *, system: System) -> None:
+        self._console = console
+        self._world = world
+        self._system = system
+
+    def watch(self, seconds: float) -> None:
+        """Let traffic run, with a progress display.
+
+        Raises:
+            ChildError: a program of the system ended by itself.
+        """
+        self._world.start_traffic()
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            task = progress.add_task("traffic runs", total=seconds)
+            while (elapsed := progress.tasks[0].elapsed or 0.0) < seconds:
+                self._wait(TICK_SECONDS)
+                progress.update(task, completed=elapsed, description=f"traffic runs: {self._rows():,} flow records")
+
+    def settle(self) -> None:
+        """Stop traffic and wait until what it was has become rows."""
+        self._world.stop_traffic()
+        before = -1
+        for _ in range(SETTLE_SECONDS):
+            now = self._rows()
+            if now == before:
+                return
+            before = now
+            self._wait(2.0)
+
+    def show(self) -> None:
+        """The summary and a few questions with their answers; each can be asked again while everything runs.
+
+        Raises:
+            ChildError: no rows arrived.
+        """
+        if self._rows() == 0:
+            raise ChildError("no rows arrived in ClickHouse")
+        self._ask("summary")
+        for question, sql in QUERIES.items():
+            self._console.print(f"\n[bold]{question}[/bold]")
+            self._console.print(
+                f"  kubenetinsight sql {shlex.quote(sql)}", style="dim", highlight=False, soft_wrap=True
+            )
+            self._ask("sql", sql)
+
+    def keep(self) -> None:
+        """Leave everything running until a signal.
+
+        Raises:
+            ChildError: a program of the system ended by itself.
+        """
+        lines = (
+            "",
+            f"Everything stays up until Ctrl-C: Kafka on {self._system.kafka}, ClickHouse on {self._system.clickhouse}",
+            "  kubenetinsight summary",
+            "  kubenetinsight status",
+            f"  curl '{self._system.clickhouse}/?database=kubenetinsight' -d '{EXAMPLE}'",
+            f"  the lab's Kubernetes: KUBECONFIG={self._world.kubeconfig}",
+        )
+        self._console.print("\n".join(lines), highlight=False, soft_wrap=True)
+        self._wait(None)
+
+    def _wait(self, seconds: float | None) -> None:
+        ended = wait_for_end(self._system.children, seconds)
+        if ended is not None:
+            raise ChildError(f"{ended.program.name} ended by itself{ended.last_words()}")
+
+    def _rows(self) -> int:
+        url = f"{self._system.clickhouse}/?{urllib.parse.urlencode({'query': COUNT})}"
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - an address of ours
+            return int(answer.read())
+
+    def _ask(self, *arguments: str) -> None:
+        command = python_module("cli", *arguments)
+        done = subprocess.run(command, env=child_environment(self._system.environment), check=False)
+        if done.returncode != 0:
+            raise ChildError(f"kubenetinsight {arguments[0]} failed: its message stands above")
+
+
+def run(wish: Wish, settings: Settings, *, console: Console) -> int:
+    """The demo from an empty machine back to an empty machine; the exit status."""
+
+    def tell(step: str) -> None:
+        console.print(f"… {step}", style="dim")
+
+    is_shown = False
+    with interrupted_by_signals(), ExitStack() as stack:
+        try:
+            settings = replace(settings, data=wish.data or stack.enter_context(_scratch()))
+            tell("a cluster of network namespaces")
+            world = stack.enter_context(World(LAB, time.time))  # noqa: TID251 - wiring: its objects need a date
+            system = stack.enter_context(running_system(_wanted(world, settings), tell=tell))
+            demo = Demo(console, world, system=system)
+            demo.watch(wish.seconds)
+            if not wish.is_kept:
+                tell("traffic ends, the last records arrive")
+                demo.settle()
+            demo.show()
+            is_shown = True
+            if wish.is_kept:
+                demo.keep()
+        except KeyboardInterrupt:
+            tell("interrupted")
+    return 0 if is_shown else INTERRUPTED
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`kubenetinsight demo`; the exit status."""
+    try:
+        return run(parse(arguments), from_environment(), console=Console())
+    except (UsageError, ChildError, LabError) as error:
+        sys.stderr.write(f"kubenetinsight demo: {error}\n")
+        return 1
+
+
+def _wanted(world: World, settings: Settings) -> Wanted:
+    listens = [f"127.0.0.1:{FIRST_COLLECTOR_PORT + number}" for number in range(len(world.nodes))]
+    return wanted_for(world, settings, listens=listens, logs=settings.data / "logs")
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A directory that goes when all went well; after a failure it stays, the message names a log in it."""
+    directory = Path(tempfile.mkdtemp(prefix="kubenetinsight-"))
+    yield directory
+    shutil.rmtree(directory)
