@@ -50,6 +50,7 @@ class ClusterState:
         self._table = table
         self._relations = Relations()
         self._gone: dict[str, int] = {}
+        self._ends: dict[str, int] = {}
         self._inventories: dict[str, bytes] = {}
 
     def apply(self, event: Event) -> None:
@@ -76,13 +77,18 @@ class ClusterState:
     def prune(self, before_ns: int) -> None:
         """Forget what ended before this time."""
         for pod in self._relations.pods.values():
-            self.ports.put(pod.node, pod.host_ports, observed_ns=before_ns)
+            if pod.uid not in self._gone:
+                self.ports.put(pod.node, pod.host_ports, observed_ns=before_ns)
         for service in self._relations.services.values():
             self.ports.put(EVERY_NODE, service.node_ports, observed_ns=before_ns)
         current = {network for node in self._relations.nodes.values() for network in node.pod_ranges}
         kept = {each: at for each, at in self.pod_ranges.items() if at >= before_ns or each in current}
         self._set_pod_ranges(kept)
-        self._gone = {uid: at for uid, at in self._gone.items() if at >= before_ns}
+        forgotten = [uid for uid, at in self._gone.items() if at < before_ns]
+        self._relations.forget(forgotten)
+        for uid in forgotten:
+            del self._gone[uid]
+            self._ends.pop(uid, None)
         self.ports.prune(before_ns)
         self.book.prune(before_ns)
         self._table.compact()
@@ -90,6 +96,8 @@ class ClusterState:
     def _change(self, each: Object, observed_ns: int) -> None:
         match each:
             case Pod():
+                if each.is_finished:
+                    self._end_pod(each, observed_ns)
                 self.ports.put(each.node, each.host_ports, observed_ns=observed_ns)
                 self._rename(self._relations.put_pod(each), observed_ns)
             case Service():
@@ -106,26 +114,27 @@ class ClusterState:
                 self._rename(self._relations.put_replica_set(each), observed_ns)
 
     def _remove(self, each: Object, *, observed_ns: int, is_overdue: bool = False) -> None:
-        self._gone[each.uid] = end = observed_ns
+        self._gone[each.uid] = observed_ns
         match each:
             case Pod():
-                self._relations.remove_pod(each.uid)
-                end = min(end, each.ended_by_ns or end)
+                # It stays until it is pruned: what else is heard of a short-lived pod often comes after its end.
+                self._end_pod(each, observed_ns)
             case Service():
                 self._relations.remove_service(each)
             case EndpointSlice():
-                self._relations.remove_slice(each.uid)
+                self._rename(self._relations.remove_slice(each.uid), observed_ns)
             case Node():
                 self._relations.remove_node(each)
                 self._inventories.pop(each.name, None)
                 self.book.end(_INVENTORY + each.name, at_ns=observed_ns, observed_ns=observed_ns)
             case ReplicaSet():
                 self._relations.replica_sets.pop(each.uid, None)
+        end = self._ends.get(each.uid, observed_ns)
         self.book.end(each.uid, at_ns=end, observed_ns=observed_ns, is_overdue=is_overdue)
 
     def _remove_missing(self, resource: Resource, uids: frozenset[str], *, observed_ns: int) -> None:
         for each in self._relations.objects(resource):
-            if each.uid not in uids:
+            if each.uid not in uids and each.uid not in self._gone:
                 self._remove(each, observed_ns=observed_ns, is_overdue=True)
         ranks = _RANKS.get(resource, ())
         for uid in self.book.uids(lambda claim: claim.rank in ranks and not claim.uid.startswith(_INVENTORY)) - uids:
@@ -141,14 +150,16 @@ class ClusterState:
     def _claim_pod(self, pod: Pod, observed_ns: int) -> None:
         workload = self._relations.workload(pod)
         for address in pod.addresses:
-            # A pod leaves its services when it ends, and often before that is heard: the last name stays.
             service = self._relations.service_of(pod.uid) or self.book.names(address, pod.uid).service
             zone = self._relations.zone(pod.node)
             names = Names(pod.namespace, workload.name, workload.kind, pod.name, service, pod.node, zone)
-            end = min(observed_ns, pod.ended_by_ns or observed_ns) if pod.is_finished else None
-            claim = Claim(pod.uid, Rank.POD, names, pod.created_ns, pod.started_ns, end)
+            claim = Claim(pod.uid, Rank.POD, names, pod.created_ns, pod.started_ns, self._ends.get(pod.uid))
             self.book.put(address, claim, observed_ns=observed_ns)
         self.book.end(pod.uid, at_ns=observed_ns, observed_ns=observed_ns, keep=pod.addresses)
+
+    def _end_pod(self, pod: Pod, observed_ns: int) -> None:
+        end = min(observed_ns, pod.ended_by_ns or observed_ns)
+        self._ends[pod.uid] = min(end, self._ends.get(pod.uid, end))
 
     def _claim_service(self, key: ServiceKey, observed_ns: int) -> None:
         service = self._relations.services.get(key)

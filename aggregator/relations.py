@@ -4,6 +4,7 @@ Objects come in any order, from several watches at once. Whoever changes somethi
 to be named again.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 from aggregator.objects import EndpointSlice, Node, Object, Owner, Pod, ReplicaSet, Resource, Service, to_workload
@@ -20,6 +21,9 @@ class Stale(NamedTuple):
     pods: frozenset[str] = frozenset()
     services: frozenset[ServiceKey] = frozenset()
 
+    def __or__(self, other: "Stale") -> "Stale":
+        return Stale(self.pods | other.pods, self.services | other.services)
+
 
 class Relations:
     """The objects of now, and the ways from one to the other."""
@@ -34,19 +38,23 @@ class Relations:
         self._pods_on_node: dict[str, set[str]] = {}
         self._slices_of_pod: dict[str, set[str]] = {}
         self._slices_of_service: dict[ServiceKey, set[str]] = {}
+        self._service_of_pod: dict[str, str] = {}
+        self._pods_of_service: dict[ServiceKey, frozenset[str]] = {}
 
     def workload(self, pod: Pod) -> Owner:
         """What the pod belongs to."""
         return to_workload(pod, self.replica_sets.get)
 
     def service_of(self, pod: str) -> str:
-        """The name of the first service that has this pod behind it, empty where none has."""
-        return min((name for _, name in self._services_of(pod)), default="")
+        """The name of the first service that has this pod behind it, or was the last to have; empty where none had."""
+        return self._service_of_pod.get(pod, "")
 
     def workload_of(self, service: ServiceKey) -> Owner | None:
-        """The one workload that all known pods behind a service belong to; None when there is no pod."""
-        slices = (self.slices[uid] for uid in self._slices_of_service.get(service, ()))
-        pods = (self.pods.get(uid) for held in slices for uid in held.pods)
+        """The one workload that all known pods behind a service belong to, or did when it last had any.
+
+        The service itself where they belong to several, None where no pod is known.
+        """
+        pods = (self.pods.get(uid) for uid in self._pods_of_service.get(service, ()))
         workloads = {self.workload(pod)._replace(uid="") for pod in pods if pod}
         if len(workloads) > 1:
             return Owner("Service", service[1], "")
@@ -68,12 +76,6 @@ class Relations:
         is_same = known is not None and known.owner == pod.owner
         return Stale(frozenset({pod.uid}), frozenset() if is_same else self._services_of(pod.uid))
 
-    def remove_pod(self, uid: str) -> None:
-        """Forget a pod; the names of what it held stay as they were."""
-        pod = self.pods.pop(uid, None)
-        if pod is not None:
-            self._unlink_pod(pod)
-
     def put_replica_set(self, replica_set: ReplicaSet) -> Stale:
         """Take a ReplicaSet as it is now."""
         if self.replica_sets.get(replica_set.uid) == replica_set:
@@ -94,21 +96,44 @@ class Relations:
         if known == held:
             return Stale()
         if known is not None:
-            self.remove_slice(known.uid)
+            self._unlink_slice(known)
         self.slices[held.uid] = held
         self._slices_of_service.setdefault((held.namespace, held.service), set()).add(held.uid)
         for pod in held.pods:
             self._slices_of_pod.setdefault(pod, set()).add(held.uid)
-        return Stale(held.pods, frozenset({(held.namespace, held.service)}))
+        return self._recall(known or held) | self._recall(held)
 
-    def remove_slice(self, uid: str) -> None:
-        """Forget an EndpointSlice; what it said of pods and services stays with their names."""
+    def remove_slice(self, uid: str) -> Stale:
+        """Forget an EndpointSlice; a pod or service that it leaves with nothing keeps what it had last."""
         held = self.slices.pop(uid, None)
         if held is None:
-            return
-        _discard(self._slices_of_service, (held.namespace, held.service), uid=uid)
+            return Stale()
+        self._unlink_slice(held)
+        return self._recall(held)
+
+    def _recall(self, held: EndpointSlice) -> Stale:
+        """Remember what the pods and the service of a slice have now, if anything."""
         for pod in held.pods:
-            _discard(self._slices_of_pod, pod, uid=uid)
+            name = min((name for _, name in self._services_of(pod)), default="")
+            if name:
+                self._service_of_pod[pod] = name
+        service = (held.namespace, held.service)
+        slices = (self.slices[uid] for uid in self._slices_of_service.get(service, ()))
+        pods = frozenset(pod for each in slices for pod in each.pods)
+        if pods:
+            self._pods_of_service[service] = pods
+        return Stale(held.pods, frozenset({service}))
+
+    def forget(self, pods: Iterable[str]) -> None:
+        """Forget pods that are gone, and what was remembered of pods that never came."""
+        for uid in pods:
+            pod = self.pods.pop(uid, None)
+            if pod is not None:
+                self._unlink_pod(pod)
+        for uid in self._service_of_pod.keys() - self.pods.keys() - self._slices_of_pod.keys():
+            del self._service_of_pod[uid]
+        for service in self._pods_of_service.keys() - self._slices_of_service.keys() - self.services.keys():
+            del self._pods_of_service[service]
 
     def remove_service(self, service: Service) -> None:
         """Forget a service, unless another has taken its name."""
@@ -138,6 +163,11 @@ class Relations:
     def _services_of(self, pod: str) -> frozenset[ServiceKey]:
         slices = (self.slices[uid] for uid in self._slices_of_pod.get(pod, ()))
         return frozenset((held.namespace, held.service) for held in slices if held.service)
+
+    def _unlink_slice(self, held: EndpointSlice) -> None:
+        _discard(self._slices_of_service, (held.namespace, held.service), uid=held.uid)
+        for pod in held.pods:
+            _discard(self._slices_of_pod, pod, uid=held.uid)
 
     def _unlink_pod(self, pod: Pod) -> None:
         _discard(self._pods_on_node, pod.node, uid=pod.uid)
