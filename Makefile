@@ -142,7 +142,8 @@ kafka-jars: $(JARS)/.complete ## Apache Kafka's jars, for the tests (Maven)
 $(JARS)/.complete: tests/integration/kafka/pom.xml | debian-test
 	@echo "Apache Kafka: fetching its jars (20 s) ..."
 	@mkdir -p $(JARS)
-	@mvn --quiet --batch-mode -Dstyle.color=never -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS)
+	@mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(JARS) >.cache/install.log 2>&1 \
+	  || { cat .cache/install.log; exit 1; }
 	@touch $@
 
 .PHONY: secrets
