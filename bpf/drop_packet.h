@@ -9,16 +9,11 @@
 #ifndef KNI_DROP_PACKET_H
 #define KNI_DROP_PACKET_H
 
-#define PROTOCOL_IPV4 0x0800
-#define PROTOCOL_IPV6 0x86dd
-#define PROTOCOL_ICMP 1
-#define PROTOCOL_TCP  6
-#define PROTOCOL_UDP  17
-#define IPV4_BYTES    20
-#define IPV6_BYTES    40
-#define TCP_FLAGS_AT  13
-#define GSO_UDP_L4    (1 << 17) /* SKB_GSO_UDP_L4, include/linux/skbuff.h */
-#define NO_HEADER     0xffff /* a header offset that was never set */
+#include "parsing.h"
+
+#define TCP_FLAGS_AT 13
+#define GSO_UDP_L4   (1 << 17) /* SKB_GSO_UDP_L4, include/linux/skbuff.h */
+#define NO_HEADER    0xffff /* a header offset that was never set */
 
 /* A field of a kernel struct; zero where the pointer leads nowhere. */
 #define READ(field, pointer, offset) bpf_probe_read_kernel(&(field), sizeof(field), (void *)(pointer) + (offset))
@@ -77,7 +72,17 @@ static __always_inline void measure(struct dropped *packet)
 		packet->packets = count_segments(packet, shared, gso_size);
 }
 
-/* Ports, or ICMP's type and code in their place; flags of TCP are the result. */
+/* In the place of ICMP's destination port: the other half of an echo, else the code; as kni_parse_icmp does. */
+static __always_inline u16 icmp_counterpart(u8 protocol, u8 type, u8 code)
+{
+	u8 request = protocol == KNI_ICMPV6 ? 128 : 8, reply = protocol == KNI_ICMPV6 ? 129 : 0;
+
+	if (type == request)
+		return reply;
+	return type == reply ? request : code;
+}
+
+/* Ports, or what kni_parse_icmp gives in their place; the flags of TCP are the result. */
 static __always_inline u64 read_transport(struct kni_drop_key *key, u8 *at, s32 room)
 {
 	u8 bytes[TCP_FLAGS_AT + 1] = {};
@@ -86,48 +91,70 @@ static __always_inline u64 read_transport(struct kni_drop_key *key, u8 *at, s32 
 		return 0;
 	bpf_probe_read_kernel(bytes, sizeof(bytes), at);
 	switch (key->protocol) {
-	case PROTOCOL_TCP:
-	case PROTOCOL_UDP:
+	case KNI_TCP:
+	case KNI_UDP:
 		key->src_port = bytes[0] << 8 | bytes[1];
 		key->dst_port = bytes[2] << 8 | bytes[3];
 		break;
-	default:
+	case KNI_ICMP:
+	case KNI_ICMPV6:
+		key->src_port = bytes[0];
+		key->dst_port = icmp_counterpart(key->protocol, bytes[0], bytes[1]);
 		break;
 	}
-	return key->protocol == PROTOCOL_TCP && room > TCP_FLAGS_AT ? bytes[TCP_FLAGS_AT] : 0;
+	return key->protocol == KNI_TCP && room > TCP_FLAGS_AT ? bytes[TCP_FLAGS_AT] : 0;
 }
 
 static __always_inline u64 read_ipv4(struct kni_drop_key *key, u8 *at, s32 room)
 {
-	u8 header[IPV4_BYTES] = {};
-	u32 length;
+	struct kni_ipv4_header ip = {};
+	s32 length;
 
-	bpf_probe_read_kernel(header, sizeof(header), at);
-	length = (header[0] & 15) * 4;
-	if (room < IPV4_BYTES || header[0] >> 4 != 4 || length < IPV4_BYTES)
+	bpf_probe_read_kernel(&ip, sizeof(ip), at);
+	length = (ip.version_ihl & 15) * 4;
+	if (room < (s32)sizeof(ip) || ip.version_ihl >> 4 != 4 || length < (s32)sizeof(ip))
 		return 0;
 	key->ip_version = 4;
-	key->protocol = header[9];
+	key->protocol = ip.protocol;
 	key->src_addr[10] = key->src_addr[11] = key->dst_addr[10] = key->dst_addr[11] = 0xff;
-	__builtin_memcpy(key->src_addr + 12, header + 12, 4);
-	__builtin_memcpy(key->dst_addr + 12, header + 16, 4);
-	if ((header[6] & 0x1f) | header[7]) /* a later fragment */
+	__builtin_memcpy(key->src_addr + 12, &ip.src, sizeof(ip.src));
+	__builtin_memcpy(key->dst_addr + 12, &ip.dst, sizeof(ip.dst));
+	if (kni_ntohs(ip.fragment) & 0x1fff) /* a later fragment has no transport header */
 		return 0;
 	return read_transport(key, at + length, room - length);
 }
 
 static __always_inline u64 read_ipv6(struct kni_drop_key *key, u8 *at, s32 room)
 {
-	u8 header[IPV6_BYTES] = {};
+	struct kni_ipv6_header ip = {};
+	struct kni_extension_header extension;
 
-	bpf_probe_read_kernel(header, sizeof(header), at);
-	if (room < IPV6_BYTES || header[0] >> 4 != 6)
+	bpf_probe_read_kernel(&ip, sizeof(ip), at);
+	if (room < (s32)sizeof(ip) || kni_ntohl(ip.version_class_label) >> 28 != 6)
 		return 0;
 	key->ip_version = 6;
-	key->protocol = header[6];
-	__builtin_memcpy(key->src_addr, header + 8, 16);
-	__builtin_memcpy(key->dst_addr, header + 24, 16);
-	return read_transport(key, at + IPV6_BYTES, room - IPV6_BYTES);
+	key->protocol = ip.next;
+	__builtin_memcpy(key->src_addr, ip.src, sizeof(ip.src));
+	__builtin_memcpy(key->dst_addr, ip.dst, sizeof(ip.dst));
+	at += sizeof(ip);
+	room -= sizeof(ip);
+#pragma clang loop unroll(disable)
+	for (u32 n = 0; n < 8; n++) {
+		if (!kni_is_extension(key->protocol))
+			break;
+		s32 size;
+
+		if (room < (s32)sizeof(extension))
+			return 0;
+		bpf_probe_read_kernel(&extension, sizeof(extension), at);
+		size = kni_extension_size(key->protocol, extension.length);
+		at += size;
+		room -= size;
+		if (key->protocol == 44 && kni_ntohs(extension.fragment) & 0xfff8)
+			room = 0;
+		key->protocol = extension.next;
+	}
+	return read_transport(key, at, room);
 }
 
 /* Fills the conversation of the key and returns TCP's flags. ip_version stays 0 without a readable
@@ -142,9 +169,9 @@ static __always_inline u64 read_conversation(struct kni_drop_key *key, struct dr
 	READ(protocol, packet->skb, KNI_SKB_PROTOCOL_OFFSET);
 	READ(network, packet->skb, KNI_SKB_NETWORK_HEADER_OFFSET);
 	READ(tail, packet->skb, KNI_SKB_TAIL_OFFSET);
-	if (protocol == bpf_htons(PROTOCOL_IPV4))
+	if (protocol == kni_ntohs(KNI_IPV4))
 		return read_ipv4(key, packet->head + network, (s32)tail - network);
-	if (protocol == bpf_htons(PROTOCOL_IPV6))
+	if (protocol == kni_ntohs(KNI_IPV6))
 		return read_ipv6(key, packet->head + network, (s32)tail - network);
 	return 0;
 }

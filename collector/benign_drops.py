@@ -24,7 +24,7 @@ class Benign(NamedTuple):
 CAUSES: Final = (
     Benign(
         "QUEUE_PURGE",
-        frozenset({"sk_stream_kill_queues", "tcp_disconnect", "tcp_write_queue_purge", "inet_sock_destruct"}),
+        frozenset({"sk_stream_kill_queues", "tcp_disconnect"}),
         "a FIN, or data nobody read, was in the queue when the socket closed: about one a connection",
     ),
     Benign(
@@ -44,7 +44,7 @@ CAUSES: Final = (
     ),
     Benign(
         "TCP_OFOMERGE",
-        frozenset({"tcp_validate_incoming", "tcp_rcv_established", "tcp_data_queue", "tcp_data_queue_ofo"}),
+        frozenset({"tcp_validate_incoming", "tcp_rcv_established", "tcp_data_queue"}),
         "data out of order was already there in full",
     ),
     Benign(
@@ -71,8 +71,8 @@ CAUSES: Final = (
     ),
     Benign(
         "PACKET_SOCK_ERROR",
-        frozenset({"packet_rcv", "tpacket_rcv"}),
-        "a sniffer's filter did not want its copy",
+        frozenset({"packet_rcv"}),
+        "a sniffer's queue had no place for its copy",
     ),
     Benign(
         "OTHERHOST",

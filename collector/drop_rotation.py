@@ -5,7 +5,7 @@ run that also puts it into the ring. So a tick may be killed anywhere and the ne
 One process at a time: who ticks holds the collector's lock.
 """
 
-import mmap
+import contextlib
 import sys
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -100,8 +100,9 @@ class DropRotation:
 
     def __init__(self, maps: DropMaps) -> None:
         self._maps = maps
-        self._memory = mmap.mmap(maps.drop_jobs, -(-maps.entries * KEY.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE)
-        self._jobs = np.frombuffer(self._memory, KEY, maps.entries)
+        self._jobs = np.frombuffer(
+            bpf_syscall.map_memory(maps.drop_jobs, maps.entries * KEY.itemsize), KEY, maps.entries
+        )
 
     def settle(self) -> None:
         """Wait until no CPU fills the resting map any more: a predecessor may have died just after its flip."""
@@ -132,7 +133,10 @@ class DropRotation:
         per_cpu = np.frombuffer(value, TOTALS)
         misses = bpf_syscall.object_info(self._maps.on_drop)[_MISSES]
         return DropTotals(
-            *(per_cpu[unit].sum(axis=0) for unit in ("frames", "packets", "bytes")), int.from_bytes(misses, "little")
+            frames=per_cpu["frames"].sum(axis=0),
+            packets=per_cpu["packets"].sum(axis=0),
+            bytes=per_cpu["bytes"].sum(axis=0),
+            missed_frames=int.from_bytes(misses, sys.byteorder),
         )
 
     def _epoch(self) -> int:
@@ -155,6 +159,7 @@ class DropRotation:
             return 0
         self._jobs[: len(keys)] = keys
         bpf_syscall.map_update(self._maps.drop_sweep, _FIRST, bytes(SWEEP.itemsize))
-        bpf_syscall.test_run(self._maps.sweep_drops, _FRAME, repeat=len(keys))
+        with contextlib.suppress(InterruptedError):  # a signal came between two runs: the rest stays for the next tick
+            bpf_syscall.test_run(self._maps.sweep_drops, _FRAME, repeat=len(keys))
         done = np.frombuffer(bpf_syscall.map_lookup(self._maps.drop_sweep, _FIRST, SWEEP.itemsize), SWEEP)
         return int(done["moved"][0])
