@@ -12,6 +12,7 @@ import select
 import socket
 import threading
 from collections import OrderedDict
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ VERSION: Json = {"major": "1", "minor": "34", "gitVersion": "v1.34.1-lab", "plat
 
 
 class ApiServer:
-    """Serves a store until it is closed; `address` and `token` are what a client needs."""
+    """Serves a store; `address` and `token` are what a client needs."""
 
     def __init__(self, store: Store, token: str, *, clock: Callable[[], float]) -> None:
         self.store = store
@@ -37,30 +38,23 @@ class ApiServer:
         self.clock = clock
         self._snapshots: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._lock = threading.Lock()
-        server = self
+        self.address = ""
 
-        class BoundHandler(_Handler):
-            api = server
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), BoundHandler)
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), name="apiserver", daemon=True)
-
-    @property
-    def address(self) -> str:
-        """URL of the server."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop answering and end all watches."""
-        self.store.close()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Answer while the context lasts, at `address`, on a free port; all watches end with it."""
+        handler = type("Handler", (_Handler,), {"api": self})
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+            http.daemon_threads = True
+            self.address = f"http://127.0.0.1:{http.server_address[1]}"
+            thread = threading.Thread(target=http.serve_forever, args=(0.05,), name="apiserver", daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                self.store.close()
+                http.shutdown()
+                thread.join()
 
     def compact(self) -> None:
         """Forget all past versions: pages in progress and older watches get 410."""

@@ -60,7 +60,9 @@ def ask(path: Path, *command: str) -> str:
 
 
 def _run(path: Path, command: tuple[str, ...], *, text: str) -> str:
-    done = subprocess.run(in_namespace(path, *command), input=text, text=True, capture_output=True, check=False)
+    # A session of its own: Ctrl-C reaches the whole foreground group, and the lab stops by itself, in order.
+    line = in_namespace(path, *command)
+    done = subprocess.run(line, input=text, text=True, capture_output=True, check=False, start_new_session=True)
     if done.returncode != 0:
         said = " ".join((done.stderr or done.stdout).split())
         raise LabError(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 15.0
 STOP_SECONDS = 15.0
 
 
@@ -28,6 +29,7 @@ class Crew:
     def __init__(self, log: Path) -> None:
         self._log = log
         self._changed = threading.Condition()
+        self._starting: set[str] = set()
         self._running: set[str] = set()
         self._failed: dict[str, int] = {}
         with log.open("wb") as file:
@@ -47,13 +49,16 @@ class Crew:
     def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 (it is a pipe: for the type checker)
         for line in self._process.stdout:
-            _, name, status = line.split()
+            verb, name, *rest = line.split()
             with self._changed:
-                self._running.discard(name)
-                if status != "0":
-                    self._failed[name] = int(status)
+                self._starting.discard(name)
+                if verb == "ended":
+                    self._running.discard(name)
+                    if rest != ["0"]:
+                        self._failed[name] = int(rest[0])
                 self._changed.notify_all()
         with self._changed:
+            self._starting.clear()
             self._running.clear()
             self._changed.notify_all()
 
@@ -63,11 +68,23 @@ class Crew:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
-    def start(self, program: Program) -> None:
-        """Start a program; its name must not be running."""
+    def start(self, programs: Iterable[Program]) -> None:
+        """Start programs, none of which may be running, and wait until their servers listen.
+
+        Raises:
+            LabError: one failed at once, or takes too long.
+        """
         with self._changed:
-            self._running.add(program.me)
-            self._tell(f"start {to_line(program)}")
+            names = set()
+            for program in programs:
+                names.add(program.me)
+                self._starting.add(program.me)
+                self._running.add(program.me)
+                self._tell(f"start {to_line(program)}")
+            if not self._changed.wait_for(lambda: not names & self._starting, START_SECONDS):
+                late = ", ".join(sorted(names & self._starting))
+                raise LabError(f"the lab's programs do not start within {START_SECONDS:.0f} s: {late}; see {self._log}")
+            self._check(names)
 
     def stop(self, names: Iterable[str]) -> None:
         """Ask programs to finish, wait until all have, and check that they did it well.
@@ -82,18 +99,23 @@ class Crew:
             if not self._changed.wait_for(lambda: not wanted & self._running, STOP_SECONDS):
                 late = ", ".join(sorted(wanted & self._running))
                 raise LabError(f"the lab's programs do not end within {STOP_SECONDS:.0f} s: {late}")
-            self._check()
+            self._check(wanted)
 
     def wait(self, name: str, timeout: float) -> bool:
-        """Whether a program has ended by itself within `timeout` seconds."""
+        """Whether a program has ended by itself within `timeout` seconds.
+
+        Raises:
+            LabError: it ended with an error.
+        """
         with self._changed:
             ended = self._changed.wait_for(lambda: name not in self._running, timeout)
-            self._check()
+            self._check({name})
             return ended
 
-    def _check(self) -> None:
-        if self._failed:
-            failed = ", ".join(f"{name} (status {status})" for name, status in sorted(self._failed.items()))
+    def _check(self, names: set[str]) -> None:
+        ended = sorted(names & self._failed.keys())
+        if ended:
+            failed = ", ".join(f"{name} (status {self._failed.pop(name)})" for name in ended)
             said = self._log.read_text().strip().splitlines()
             raise LabError(
                 f"programs of the lab failed: {failed}: {said[-1] if said else 'they said nothing'} ({self._log})"

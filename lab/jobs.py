@@ -104,7 +104,7 @@ class Jobs:
         self._registry.add_workload(job, owners=None if owner is None else self._registry.owners_of(owner))
         self._registry.add_pod(pod)
         network.add_pod(pod)
-        self._crew.start(to_program(pod, tasks))
+        self._crew.start([to_program(pod, tasks)])
         self._registry.set_running(pod)
         return job, pod
 

@@ -6,8 +6,9 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from lab import objects
+from lab import cluster_objects, workload_objects
 from lab.apiserver import ApiServer
+from lab.births import OWNER_KINDS, Births, owner
 from lab.store import Document, Store
 
 if TYPE_CHECKING:
@@ -34,35 +35,35 @@ class Registry:
         """The time as the API writes it."""
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._clock()))
 
-    def _births(self) -> objects.Births:
-        return objects.Births(self._cluster.lab_id, self.now())
+    def _births(self) -> Births:
+        return Births(self._cluster.lab_id, self.now())
 
     def populate(self) -> None:
         """Add everything that the cluster has from its start, its pods running."""
         births = self._births()
         names = {"default"} | {workload.namespace for workload in self._cluster.workloads}
-        for document in objects.namespaces(names, births):
+        for document in cluster_objects.namespaces(names, births):
             self.store.put(document)
         for node in self._cluster.nodes:
-            self.store.put(objects.node(node, births))
+            self.store.put(cluster_objects.node(node, births))
         for workload in self._cluster.workloads:
             self.add_workload(workload)
         for pod in self._cluster.pods:
             self.add_pod(pod)
             self.set_running(pod)
         for planned in self._cluster.services:
-            service = objects.service(planned, births)
+            service = cluster_objects.service(planned, births)
             self.store.put(service)
-            for document in objects.endpoint_slices(service, self._cluster, births=births, pods=self._pods):
+            for document in cluster_objects.endpoint_slices(service, self._cluster, births=births, pods=self._pods):
                 self.store.put(document)
-        for document in objects.policies(births):
+        for document in cluster_objects.policies(births):
             self.store.put(document)
 
     def add_workload(self, workload: Workload, owners: list[Json] | None = None) -> None:
         """Add a workload's own objects; `owners` is what controls the outermost, as a CronJob does a Job."""
-        for kind, document in objects.controllers(workload, self._births(), owners=owners):
+        for kind, document in workload_objects.controllers(workload, self._births(), owners=owners):
             self.store.put(document)
-            self._owners[f"{workload.namespace}/{workload.name}"] = objects.owner(document, kind)
+            self._owners[f"{workload.namespace}/{workload.name}"] = owner(document, kind)
 
     def owners_of(self, workload: Workload) -> list[Json]:
         """The ownerReferences of what a workload controls."""
@@ -70,23 +71,23 @@ class Registry:
 
     def remove_workload(self, workload: Workload) -> None:
         """Remove a workload without controllers below it, and forget it as an owner."""
-        resource = objects.OWNER_KINDS[workload.kind][0]
+        resource = OWNER_KINDS[workload.kind][0]
         found = self.store.get(resource, workload.namespace, name=workload.name)
         self.store.delete(found)
         del self._owners[f"{workload.namespace}/{workload.name}"]
 
     def add_pod(self, pod: Pod) -> None:
         """Add a pod as bound to its node, not yet running."""
-        document = objects.pod(pod, self._births(), owners=self.owners_of(pod.workload))
+        document = workload_objects.pod(pod, self._births(), owners=self.owners_of(pod.workload))
         self._put(pod, document)
 
     def set_running(self, pod: Pod) -> None:
         """Say that a pod runs, with its addresses."""
-        self._put(pod, objects.running(self._pods[pod.full_name], pod, now=self.now()))
+        self._put(pod, workload_objects.running(self._pods[pod.full_name], pod, now=self.now()))
 
     def set_succeeded(self, pod: Pod) -> None:
         """Say that a pod's containers have ended well."""
-        self._put(pod, objects.succeeded(self._pods[pod.full_name], pod, now=self.now()))
+        self._put(pod, workload_objects.succeeded(self._pods[pod.full_name], pod, now=self.now()))
 
     def remove_pod(self, pod: Pod) -> None:
         """Remove a pod's object."""

@@ -68,8 +68,7 @@ class World:
             (self.state / "ledger").mkdir()
             network.build(self._cluster)
             self.registry.populate()
-            self.registry.server.start()
-            stack.callback(self.registry.server.close)
+            stack.enter_context(self.registry.server.serving())
             self.registry.write_kubeconfig(self.kubeconfig)
             self.crew = Crew(self.state / "programs.log")
             stack.callback(self.crew.close)
@@ -111,10 +110,14 @@ class World:
         return subprocess.run(line, text=True, capture_output=True, check=False, timeout=COMMAND_SECONDS)
 
     def start_traffic(self) -> None:
-        """Start the programs of all pods, a bulk upload among them; pods that live two seconds come and go."""
+        """Start the programs of all pods, servers first; a bulk upload, and pods that live two seconds come and go.
+
+        Raises:
+            LabError: a program failed to start.
+        """
         self._placed = plan_traffic(self._cluster)
-        for placed in sorted(self._placed, key=lambda placed: -placed.tier):
-            self.crew.start(placed.program)
+        for tier in sorted({placed.tier for placed in self._placed}, reverse=True):
+            self.crew.start(placed.program for placed in self._placed if placed.tier == tier)
         self.jobs.start()
 
     def stop_traffic(self) -> None:
@@ -129,7 +132,10 @@ class World:
         self._placed = ()
 
     def ledger(self) -> list[Entry]:
-        """What the programs say they sent and received: at most a second old while they run, exact once stopped."""
+        """What the programs say they sent and received since the world began.
+
+        At most a second old while they run, exact once they are stopped.
+        """
         return [entry for path in sorted((self.state / "ledger").glob("*.json")) for entry in ledgers.read(path)]
 
     @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import select
 import socket
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,13 +26,20 @@ EXCHANGES_DOWNSTREAM = 20
 
 
 def listen(kind: socket.SocketKind, port: int) -> socket.socket:
-    """A socket on all IPv6 and IPv4 addresses, that wakes now and then so that its owner can look around."""
+    """A socket for clients at all IPv6 and IPv4 addresses; it wakes now and then, so that its owner can look around."""
     listener = socket.socket(socket.AF_INET6, kind)
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("::", port))
     listener.settimeout(POLL_SECONDS)
+    if kind == socket.SOCK_STREAM:
+        listener.listen(64)
     return listener
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    """The address family of an address in text."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def plain(address: str) -> str:
@@ -38,14 +47,13 @@ def plain(address: str) -> str:
     return address.removeprefix("::ffff:")
 
 
-def serve(task: Serve, work: Work) -> None:
+def serve(task: Serve, work: Work, *, endpoint: socket.socket) -> None:
     """Run a server, a thread for each connection."""
     threads = []
-    with listen(socket.SOCK_STREAM, task.port) as listener:
-        listener.listen(64)
+    with endpoint:
         while not work.is_over:
             try:
-                connection, address = listener.accept()
+                connection, address = endpoint.accept()
             except TimeoutError:
                 continue
             threads.append(work.spawn(partial(_serve_one, task, work, connection=connection, client=plain(address[0]))))
@@ -107,16 +115,25 @@ def call(task: Call, work: Work) -> None:
 
 def dial(task: Dial, work: Work) -> None:
     """Try to connect; what comes of it is the ledger's."""
-    address = (task.target.address, task.target.port)
-    here = work.client("tcp", address, peer=task.target.peer)
+    here = work.client("tcp", (task.target.address, task.target.port), peer=task.target.peer)
+    outcomes = {None: "unanswered", 0: "connections", errno.ECONNREFUSED: "refused"}
     while work.pause(task.every_seconds):
-        try:
-            with socket.create_connection(address, task.timeout_seconds):
-                work.ledger.add(here, connections=1)
-        except ConnectionRefusedError:
-            work.ledger.add(here, refused=1)
-        except TimeoutError:
-            work.ledger.add(here, unanswered=1)
+        work.ledger.add(here, **{outcomes.get(_try(task, work), "failed"): 1})
+
+
+def _try(task: Dial, work: Work) -> int | None:
+    """The error of an attempt to connect, 0 for none, None when no answer came in time (or until the end)."""
+    with socket.socket(family_of(task.target.address), socket.SOCK_STREAM) as endpoint:
+        endpoint.setblocking(False)  # noqa: FBT003 (the library's signature)
+        code = endpoint.connect_ex((task.target.address, task.target.port))
+        if code != errno.EINPROGRESS:
+            return code
+        for _ in range(round(task.timeout_seconds / POLL_SECONDS)):
+            if select.select([], [endpoint], [], POLL_SECONDS)[1]:
+                return endpoint.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if work.is_over:
+                break
+    return None
 
 
 def upload(task: Upload, work: Work) -> None:

@@ -8,8 +8,8 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lab.programs.connections import listen, plain
-from lab.programs.work import POLL_SECONDS
+from lab.programs.connections import family_of, plain
+from lab.programs.work import ANSWER_SECONDS
 
 if TYPE_CHECKING:
     from lab.programs.tasks import Echo, Hoard, Ping, Send
@@ -19,9 +19,9 @@ PING_BYTES = 56
 ECHO_REQUEST = {socket.AF_INET: 8, socket.AF_INET6: 128}
 
 
-def echo(task: Echo, work: Work) -> None:
+def echo(task: Echo, work: Work, *, endpoint: socket.socket) -> None:
     """Send datagrams back to where they came from."""
-    with listen(socket.SOCK_DGRAM, task.port) as endpoint:
+    with endpoint:
         while not work.is_over:
             try:
                 text, address = endpoint.recvfrom(65535)
@@ -37,9 +37,9 @@ def echo(task: Echo, work: Work) -> None:
             )
 
 
-def hoard(task: Hoard, work: Work) -> None:
+def hoard(task: Hoard, work: Work, *, endpoint: socket.socket) -> None:
     """Let a buffer run full; at the end read what was in it, so that the ledger knows what was lost."""
-    with listen(socket.SOCK_DGRAM, task.port) as endpoint:
+    with endpoint:
         endpoint.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, task.buffer_bytes)
         work.stopping.wait()
         endpoint.settimeout(0)
@@ -50,11 +50,6 @@ def hoard(task: Hoard, work: Work) -> None:
                 work.ledger.add(here, datagrams_received=1, bytes_received=len(text))
 
 
-def family_of(address: str) -> socket.AddressFamily:
-    """The address family of an address in text."""
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
 def send(task: Send, work: Work) -> None:
     """Send datagrams from one port; a missing echo is no failure, the counts tell."""
     target = (task.target.address, task.target.port)
@@ -62,7 +57,7 @@ def send(task: Send, work: Work) -> None:
     text = os.urandom(task.size)
     with socket.socket(family_of(task.target.address), socket.SOCK_DGRAM) as endpoint:
         endpoint.connect(target)
-        endpoint.settimeout(POLL_SECONDS)
+        endpoint.settimeout(ANSWER_SECONDS)
         while work.pause(task.every_seconds):
             try:
                 endpoint.send(text)
@@ -82,7 +77,7 @@ def ping(task: Ping, work: Work) -> None:
     sequence = 0
     with socket.socket(family, socket.SOCK_DGRAM, protocol) as endpoint:
         endpoint.connect((task.target.address, 0))
-        endpoint.settimeout(POLL_SECONDS)
+        endpoint.settimeout(ANSWER_SECONDS)
         while work.pause(task.every_seconds):
             sequence = (sequence + 1) & 0xFFFF
             message = struct.pack("!BBHHH", ECHO_REQUEST[family], 0, 0, 0, sequence) + bytes(PING_BYTES)

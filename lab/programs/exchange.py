@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lab.programs.work import Work
 
 REQUEST = struct.Struct("!HII")
@@ -110,31 +108,29 @@ class Caller:
 
     def call(self, *, body: int, wished: int) -> bool:
         """One request and its answer; False when it failed, which is counted and ends the connection."""
-        with self._counted_failure() as connection:
+        try:
+            connection = self._connection or self._open()
             sent = send_request(connection, self._work.me, body=body, wished=wished)
             answer = receive_answer(connection)
-            opened = 0 if self._is_counted else 1
-            self._is_counted = True
-            self._work.ledger.add(
-                self._work.client("tcp", self._address, peer=answer.sender),
-                connections=opened,
-                exchanges=1,
-                bytes_sent=sent,
-                bytes_received=answer.size,
-            )
-            return True
-        return False
-
-    @contextmanager
-    def _counted_failure(self) -> Iterator[socket.socket]:
-        try:
-            if self._connection is None:
-                self._connection = socket.create_connection(self._address, TIMEOUT_SECONDS)
-                self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            yield self._connection
         except (OSError, ClosedError):
             self._work.ledger.add(self._work.client("tcp", self._address), failed=1)
             self.close()
+            return False
+        opened = 0 if self._is_counted else 1
+        self._is_counted = True
+        self._work.ledger.add(
+            self._work.client("tcp", self._address, peer=answer.sender),
+            connections=opened,
+            exchanges=1,
+            bytes_sent=sent,
+            bytes_received=answer.size,
+        )
+        return True
+
+    def _open(self) -> socket.socket:
+        self._connection = socket.create_connection(self._address, TIMEOUT_SECONDS)
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._connection
 
     def close(self) -> None:
         """End the connection, if there is one."""

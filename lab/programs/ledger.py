@@ -50,12 +50,12 @@ class Entry(NamedTuple):
 
 
 class Ledger:
-    """One program's entries; safe for its threads."""
+    """One program's entries, going on from what its file already says; safe for its threads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._entries: dict[Conversation, Counter[str]] = {}
+        self._entries: dict[Conversation, Counter[str]] = dict(read(path)) if path.exists() else {}
 
     def add(self, conversation: Conversation, **counts: int) -> None:
         """Add to the counts of a conversation."""

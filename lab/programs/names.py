@@ -7,9 +7,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from lab.programs.connections import listen, plain
-from lab.programs.datagrams import family_of
-from lab.programs.work import POLL_SECONDS
+from lab.programs.connections import family_of, plain
+from lab.programs.work import ANSWER_SECONDS
 
 if TYPE_CHECKING:
     from lab.programs.tasks import Ask, ServeNames
@@ -69,9 +68,9 @@ def _read_name(message: bytes, offset: int) -> tuple[str, int]:
     return ".".join(labels), offset + 1
 
 
-def serve_names(task: ServeNames, work: Work) -> None:
+def serve_names(task: ServeNames, work: Work, *, endpoint: socket.socket) -> None:
     """Answer queries."""
-    with listen(socket.SOCK_DGRAM, task.port) as endpoint:
+    with endpoint:
         while not work.is_over:
             try:
                 query, address = endpoint.recvfrom(4096)
@@ -102,7 +101,7 @@ def ask(task: Ask, work: Work) -> None:
         asked += 1
         with socket.socket(family_of(task.target.address), socket.SOCK_DGRAM) as endpoint:
             endpoint.connect(target)
-            endpoint.settimeout(POLL_SECONDS)
+            endpoint.settimeout(ANSWER_SECONDS)
             for record_type in RECORD_TYPES:
                 query = to_query(asked & 0xFFFF, name, record_type=record_type)
                 try:

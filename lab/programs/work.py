@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.2
+ANSWER_SECONDS = 1.0
 
 
 @dataclass(frozen=True)

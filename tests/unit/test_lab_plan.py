@@ -4,12 +4,13 @@ import ipaddress
 
 import pytest
 
+from lab.births import Births
 from lab.cluster import SERVICES, plan_cluster
 from lab.errors import LabError
 from lab.firewall import render
-from lab.objects import Births, controllers, pod
 from lab.plan import CLUSTER_RANGES, SERVICE_RANGES, check_lab_id
 from lab.traffic import plan_traffic, ticket_tasks, to_program
+from lab.workload_objects import controllers, pod
 
 
 def test_a_lab_is_a_cluster_of_several_nodes_namespaces_and_pods() -> None:

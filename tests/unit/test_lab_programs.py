@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.programs import exchange, names, tasks
-from lab.programs.datagrams import family_of
+from lab.programs.connections import family_of
 from lab.programs.ledger import Conversation, Ledger, read
 from lab.programs.work import Work
 
@@ -89,6 +89,16 @@ def test_a_ledger_comes_back_from_its_file_as_it_was_counted(tmp_path: Path) -> 
     assert dict(entry.counts) == {"connections": 1, "bytes_sent": 15}
     assert entry.counts["refused"] == 0
     assert [found.name for found in tmp_path.iterdir()] == ["ledger.json"]
+
+
+def test_a_ledger_goes_on_from_what_its_file_says(tmp_path: Path) -> None:
+    conversation = Conversation("client", "shop/web", "", "udp", "10.96.0.10", 53)
+    for _ in range(2):
+        ledger = Ledger(tmp_path / "ledger.json")
+        ledger.add(conversation, datagrams_sent=3)
+        ledger.write()
+
+    assert read(tmp_path / "ledger.json")[0].counts["datagrams_sent"] == 6
 
 
 def test_both_sides_of_an_exchange_count_the_same_bytes_and_learn_each_others_names() -> None:
