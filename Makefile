@@ -63,7 +63,7 @@ test-e2e: setup-dev kafka-jars ## the lab, from packet to row
 
 # --- checks -----------------------------------------------------------------------------------------------------------
 
-CHECKS = layout rules types imports c-layout c-headers shell spelling manifests
+CHECKS = layout rules types imports c-layout c-headers shell spelling manifests coverage
 .PHONY: check $(CHECKS:%=check-%)
 check: $(CHECKS:%=check-%) ## every linter (one of them: make check-types, ...)
 $(CHECKS:%=check-%): | setup-dev
@@ -99,6 +99,12 @@ check-spelling:
 check-manifests:
 	@echo "check: manifests (kubernetes-validate)"; find k8s/base k8s/overlays -name '*.yaml' ! -name kustomization.yaml -print0 \
 	  | xargs -0 .venv/bin/kubernetes-validate --strict --quiet
+
+check-coverage:
+	@echo "check: every branch of the pure modules (coverage; ten seconds)"; mkdir -p .cache; \
+	  .venv/bin/coverage run -m pytest --quiet -o cache_dir=.cache/pytest-coverage tests/unit >.cache/coverage.log 2>&1 \
+	  || { tail -n 40 .cache/coverage.log; exit 1; }
+	@.venv/bin/coverage report >.cache/coverage.log || { cat .cache/coverage.log; exit 1; }
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
