@@ -32,6 +32,8 @@ class Page(NamedTuple):
     resource_version: str
     proceed: str
     """Token for the next page, empty on the last."""
+    uids: frozenset[str]
+    """Of all objects of the page, also of those that could not be read."""
     unreadable: tuple[str, ...]
     """Why each object that was passed over could not be read."""
 
@@ -54,14 +56,19 @@ class Line(NamedTuple):
 def decode_page(resource: Resource, text: bytes) -> Page:
     """A page of a list. Raises: msgspec.DecodeError when it is no list at all."""
     page = _PAGE.decode(text)
-    objects, unreadable = [], []
-    for item in page.items or ():
-        found = _read(resource, item)
-        if isinstance(found, str):
-            unreadable.append(found)
-        else:
-            objects.append(found)
-    return Page(tuple(objects), page.metadata.resource_version, page.metadata.proceed, tuple(unreadable))
+    found = [(item, _read(resource, item)) for item in page.items or ()]
+    objects = tuple(each for _, each in found if not isinstance(each, str))
+    uids = frozenset(_uid(item) if isinstance(each, str) else each.uid for item, each in found)
+    unreadable = tuple(each for _, each in found if isinstance(each, str))
+    return Page(objects, page.metadata.resource_version, page.metadata.proceed, uids, unreadable)
+
+
+def decode_refusal(text: bytes) -> str:
+    """What the server says of a request that failed."""
+    try:
+        return _STATUS.decode(text).message
+    except msgspec.DecodeError:
+        return text[:200].decode(errors="replace")
 
 
 def decode_line(resource: Resource, text: bytes) -> Line:
@@ -87,7 +94,15 @@ def _read(resource: Resource, text: msgspec.Raw) -> Object | str:
         return f"{resource.name.lower()}: {error}"
 
 
+def _uid(text: msgspec.Raw) -> str:
+    try:
+        return _VERSIONED.decode(text).metadata.uid
+    except msgspec.DecodeError:
+        return ""
+
+
 class _ListMeta(msgspec.Struct):
+    uid: str = ""
     resource_version: str = msgspec.field(default="", name="resourceVersion")
     proceed: str = msgspec.field(default="", name="continue")
 

@@ -253,6 +253,7 @@ def test_an_object_that_cannot_be_read_does_not_hide_the_others() -> None:
     page = decode_page(Resource.PODS, text)
     assert [each.uid for each in page.objects] == ["uid-web-1"]
     assert (page.resource_version, page.proceed) == ("99", "more")
+    assert page.uids == {"uid-web-1", "uid-web-2", ""}
     assert len(page.unreadable) == 2
     assert page.unreadable[0].startswith("pods: '10.244.1'")
 
