@@ -9,7 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+from standalone import landlock
 from standalone.address import Address, UsageError, address_of, bound_socket, parse_address
+from standalone.data_directory import emptied, owned
+from standalone.settings import use_for_temporary_files
+
+UNCONFINED = (
+    "clickhouse: this kernel has no Landlock (5.19 and newer have): whoever reaches the port can read with SQL what "
+    "this user can read"
+)
 
 
 def ready(what: str, where: Address) -> None:
@@ -38,13 +46,19 @@ async def serve_kafka(listen: Address) -> None:
 
 async def serve_clickhouse(listen: Address, directory: Path) -> None:
     """Embedded ClickHouse until a signal; what was acknowledged is on disk then."""
-    from standalone.clickhouse_engine import Engine  # noqa: PLC0415 - chdb takes 0.7 s and 100 MB
-    from standalone.clickhouse_server import serve  # noqa: PLC0415
+    from standalone.clickhouse_server import serve  # noqa: PLC0415 - the other server does not need it
 
     listener = bound_socket(listen, "--listen")
     stop = stop_on_signals()
-    with Engine(directory, clock=time.monotonic) as engine:
-        await serve(listener, engine, stop=stop, on_ready=lambda: ready("clickhouse", address_of(listener)))
+    with owned(directory) as data:
+        use_for_temporary_files(emptied(data / "scratch"))
+        if not landlock.confine(data):
+            print(UNCONFINED, file=sys.stderr)
+        # Only now: the engine's library starts threads when it is loaded, and they would stay outside the fence.
+        from standalone.clickhouse_engine import Engine  # noqa: PLC0415
+
+        with Engine(data, clock=time.monotonic) as engine:
+            await serve(listener, engine, stop=stop, on_ready=lambda: ready("clickhouse", address_of(listener)))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

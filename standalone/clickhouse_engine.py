@@ -2,17 +2,15 @@
 
 A connection of the engine is a session: settings, current database and temporary tables belong to it. Opening one takes
 0.3 ms, so each statement gets a fresh one and nothing leaks from one request into the next; only a named session keeps
-its connection. One process at a time owns a data directory, held by a lock for life.
+its connection. The caller owns the data directory.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import threading
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import chdb
 
@@ -53,7 +51,7 @@ class Engine:
     """ClickHouse's engine on a data directory; any number of threads may call `run`.
 
     Raises:
-        UsageError: when the directory cannot be used or another process holds it.
+        UsageError: the engine cannot use the directory.
     """
 
     def __init__(self, directory: Path, *, clock: Callable[[], float]) -> None:
@@ -61,11 +59,9 @@ class Engine:
         self._clock = clock
         self._sessions: dict[str, Session] = {}
         self._sessions_lock = threading.Lock()
-        self._lock = _locked(directory)
         try:
             self._anchor = self._connect()  # the engine lives as long as one connection is open
         except RuntimeError as error:
-            self._lock.close()
             raise UsageError(
                 f"ClickHouse's engine cannot use the data directory {directory}: {error}. "
                 "Choose another with --data, or move this one away"
@@ -93,7 +89,6 @@ class Engine:
             session.connection.close()
         self._sessions.clear()
         self._anchor.close()
-        self._lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -190,33 +185,3 @@ def _insert(connection: Any, insert: Insert, *, rows: Iterable[bytes | memoryvie
                 inserter.append(piece)
         result = inserter.finish()
     return Answer(b"", Counts(written_rows=result.rows_written, written_bytes=result.bytes_written))
-
-
-def _locked(directory: Path) -> IO[str]:
-    """The data directory, made if it is missing, and the lock on it.
-
-    Raises:
-        UsageError: when it cannot be made or written, or another process holds it.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / "owner").open("a+")
-    except OSError as error:
-        raise UsageError(
-            f"cannot use the data directory {directory}: {error.strerror}. "
-            "Choose another with --data, or make it writable"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        lock.close()
-        raise UsageError(
-            f"the data directory {directory} is in use by process {holder}. "
-            "Stop it, or choose another directory with --data"
-        ) from error
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
-    return lock

@@ -24,12 +24,6 @@ TOKEN = re.compile(
 BEFORE_ROWS = re.compile(rb"[ \t\f]*;?[ \t\f]*\r?\n?")
 READING = frozenset({b"SELECT", b"WITH", b"SHOW", b"DESCRIBE", b"DESC", b"EXPLAIN", b"EXISTS", b"(", b"FROM"})
 WRITING = frozenset({b"INSERT", b"CREATE", b"ALTER", b"DROP"})
-# Functions, table functions and engines that open local files or start programs. A server confines them to a directory;
-# the embedded engine does not, and it may run as root.
-REACHING = frozenset(
-    b"FILE FILECLUSTER FILESYSTEM EXECUTABLE EXECUTABLEPOOL SQLITE PYTHON DISK FILELOG DELTALAKELOCAL ICEBERGLOCAL "
-    b"ICEBERGLOCALCLUSTER PAIMONLOCAL HUDILOCAL ODBC JDBC".split()
-)
 READS_ROWS_FROM_A_QUERY = frozenset({b"SELECT", b"WITH", b"FROM"})
 
 
@@ -104,27 +98,6 @@ def is_reading(sql: bytes) -> bool:
     scan = tokens(sql)
     first = next(scan, None)
     return first is None or (first.text in READING and all(token.text not in WRITING for token in scan))
-
-
-def reaches_files(sql: bytes) -> str:
-    """What in the statement opens a file or starts a program on the server's machine; empty if nothing does.
-
-    Only the statement is looked at, never an INSERT's rows.
-    """
-    before = b""
-    inserts = False
-    for token in tokens(sql):
-        text = token.text.strip(b'`"')
-        if (before, text) in {(b"INTO", b"OUTFILE"), (b"FROM", b"INFILE"), (b"ENGINE", b"FILE")}:
-            return f"{_text(before)} {_text(text)}"
-        if text == b"(" and before in REACHING:
-            return _text(before)
-        if inserts and text in {b"VALUES", b"FORMAT"}:
-            return ""
-        inserts = inserts or text == b"INSERT"
-        if text != b"=":
-            before = text
-    return ""
 
 
 def is_several(sql: bytes) -> bool:

@@ -39,3 +39,8 @@ def child_environment(settings: dict[str, str]) -> dict[str, str]:
     here = str(Path(__file__).parents[1])
     search_path = os.pathsep.join(part for part in (here, os.environ.get("PYTHONPATH", "")) if part)
     return {**os.environ, "PYTHONPATH": search_path, **settings}
+
+
+def use_for_temporary_files(directory: Path) -> None:
+    """Have libraries of this process put temporary files there: call it before they are loaded."""
+    os.environ["TMPDIR"] = str(directory)

@@ -85,9 +85,6 @@ def test_the_format_is_in_the_statement_the_parameter_the_header_or_tab_separate
         pytest.param({"session_timeout": "x", "query": "SELECT 1"}, b"", Code.INVALID_SESSION_TIMEOUT, id="no number"),
         pytest.param({}, b"SELECT '\xff'", Code.BAD_ARGUMENTS, id="a query that is no text"),
         pytest.param({}, b"INSERT INTO \xff FORMAT CSV\n1", Code.BAD_ARGUMENTS, id="an insert that is no text"),
-        pytest.param(
-            {"query": "SELECT * FROM"}, b"file('/etc/shadow')", Code.ACCESS_DENIED, id="a file, named in two parts"
-        ),
     ],
 )
 def test_what_cannot_be_run_is_refused_with_clickhouses_code(

@@ -9,7 +9,6 @@ from standalone.clickhouse_sql import (
     is_several,
     output_format,
     quoted,
-    reaches_files,
     split_insert,
     words,
 )
@@ -93,39 +92,6 @@ def test_statements_that_write_do_not_pass_as_reading(sql: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sql", "what"),
-    [
-        (b"SELECT * FROM file('/etc/shadow', 'LineAsString')", "FILE"),
-        (b"SELECT file ('/etc/shadow')", "FILE"),
-        (b"SELECT * FROM `file`('/etc/shadow')", "FILE"),
-        (b"SELECT * FROM/**/file/**/('x')", "FILE"),
-        (b"SELECT * FROM executable('id', 'TSV', 'a String')", "EXECUTABLE"),
-        (b"INSERT INTO FUNCTION file('/x', 'CSV') SELECT 1", "FILE"),
-        (b"INSERT INTO t FROM INFILE '/etc/shadow' FORMAT CSV", "FROM INFILE"),
-        (b"SELECT 1 INTO OUTFILE '/x'", "INTO OUTFILE"),
-        (b"CREATE TABLE t (a Int8) ENGINE = File(CSV)", "ENGINE FILE"),
-        (b"CREATE TABLE t (a Int8) ENGINE File", "ENGINE FILE"),
-    ],
-)
-def test_statements_that_open_files_or_start_programs_are_found(sql: bytes, what: str) -> None:
-    assert reaches_files(sql) == what
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        b"SELECT file FROM t",
-        b"SELECT 'file('",
-        b"SELECT 1 AS file, (2)",
-        b"INSERT INTO t VALUES ('x', file('y'))",
-        b"INSERT INTO t FORMAT CSV\nfile('/etc/shadow')",
-    ],
-)
-def test_rows_texts_and_names_open_no_files(sql: bytes) -> None:
-    assert reaches_files(sql) == ""
-
-
-@pytest.mark.parametrize(
     ("sql", "several"), [(b"SELECT 1; SELECT 2", True), (b"SELECT 1;\n-- end", False), (b"SELECT ';'", False)]
 )
 def test_a_second_statement_is_noticed(sql: bytes, several: bool) -> None:  # noqa: FBT001 - a table's column
@@ -139,7 +105,6 @@ def test_statements_that_differ_in_blanks_comments_and_case_are_the_same_words()
 @given(st.text())
 def test_a_quoted_text_is_one_token_whatever_it_holds(text: str) -> None:
     assert not is_several(f"SELECT {quoted(text)}".encode())
-    assert reaches_files(f"SELECT {quoted(text)}".encode()) == ""
 
 
 @given(st.binary())
