@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * kfree_skb → drop records: each dropped packet of this node is filed under reason, call site,
- * namespace, interface and conversation; a sweep moves what was filed into the ring.
+ * kfree_skb to drop records: each dropped packet of this node is filed under reason, call site, namespace, interface and
+ * conversation; a sweep moves what was filed into the ring.
  *
- * Two maps take turns. The tick flips drop_epoch, waits until no CPU can still hold the old index
- * (an RCU grace period) and runs sweep_drops once per entry of the map that rests now: reserve,
- * submit, delete in one run, so that an entry is in the map or in the ring whenever the tick is
- * killed, and stays in the map while the ring is full. The law: packets and bytes of class
- * `attributed` = those of the records + what the maps hold.
+ * Two maps take turns. The tick flips drop_epoch, waits until no CPU can still hold the old index (an RCU grace period)
+ * and runs sweep_drops once per entry of the map that rests now: reserve, submit, delete in one run, so that an entry is
+ * in the map or in the ring whenever the tick is killed, and stays in the map while the ring is full. The law: packets
+ * and bytes of class `attributed` = those of the records + what the maps hold.
  *
- * KNI_HAVE_REASON (5.17), KNI_HAVE_RX_SK (6.11) and KNI_HAVE_SNPRINTF (5.13) say what this kernel
- * has.
+ * KNI_HAVE_REASON (5.17), KNI_HAVE_RX_SK (6.11) and KNI_HAVE_SNPRINTF (5.13) say what this kernel has.
  */
 #include "records.h"
 #include "drop_table.h"
@@ -26,8 +24,7 @@ BPF_RINGBUF_OUTPUT(drops_ring, KNI_DROPS_RING_PAGES);
 BPF_F_TABLE("array", u32, struct kni_drop_key, drop_jobs, KNI_DROP_ENTRIES, BPF_F_MMAPABLE);
 BPF_ARRAY(drop_sweep, struct kni_drop_sweep, 1);
 #ifdef KNI_HAVE_SNPRINTF
-/* bpf_snprintf takes its format from read-only memory only: the loader writes "%pS" and freezes the
- * map. */
+/* bpf_snprintf takes its format from read-only memory only: the loader writes "%pS" and freezes the map. */
 struct kni_format {
 	char text[8];
 };
@@ -41,16 +38,14 @@ static __always_inline int count(u32 class, struct dropped *packet)
 
 	if (!totals || class >= KNI_DROP_CLASSES)
 		return 0;
-	/* Before 6.1 an interrupt may run this program once more on the same CPU: plain additions
-	 * would lose. */
+	/* Before 6.1 an interrupt may run this program once more on the same CPU: plain additions would lose. */
 	__sync_fetch_and_add(&totals->frames[class], 1);
 	__sync_fetch_and_add(&totals->packets[class], packet->packets);
 	__sync_fetch_and_add(&totals->bytes[class], packet->bytes);
 	return 0;
 }
 
-/* Prints the call site once; without bpf_snprintf, or with the map full, user space shows the
- * address. */
+/* Prints the call site once; without bpf_snprintf, or with the map full, user space shows the address. */
 static __always_inline void name_call_site(u64 location)
 {
 #ifdef KNI_HAVE_SNPRINTF
@@ -116,9 +111,8 @@ static __always_inline int file(struct kni_drop_key *key, struct dropped *packet
 }
 
 /*
- * Whose drop is it: by the device; on the way out there may be only the sending socket, in TCP's
- * receive queues only the receiving one. ATTRIBUTED here means: of a watched namespace, still to be
- * filed.
+ * Whose drop is it: by the device; on the way out there may be only the sending socket, in TCP's receive queues only the
+ * receiving one. ATTRIBUTED here means: of a watched namespace, still to be filed.
  */
 static __always_inline u32 locate(struct kni_drop_key *key, void *skb, void *rx_socket)
 {
@@ -149,8 +143,7 @@ static __always_inline u32 locate(struct kni_drop_key *key, void *skb, void *rx_
 /* raw tracepoint kfree_skb(skb, location, reason, rx_sk) */
 int on_drop(struct bpf_raw_tracepoint_args *ctx)
 {
-	/* All arguments at the top: after other code the verifier sees "dereference of modified
-	 * ctx". */
+	/* All arguments at the top: after other code the verifier sees "dereference of modified ctx". */
 	struct dropped packet = { .skb = (void *)ctx->args[0] };
 	struct kni_drop_key key = { .location = ctx->args[1] };
 	void *rx_socket = NULL;
@@ -187,8 +180,7 @@ static __always_inline void fill(struct kni_drop_record *record, struct kni_drop
 	record->tcp_flags = sum->tcp_flags;
 }
 
-/* BPF_PROG_TEST_RUN with repeat = number of jobs: each run moves one entry of the resting map to
- * the ring. */
+/* BPF_PROG_TEST_RUN with repeat = number of jobs: each run moves one entry of the resting map to the ring. */
 int sweep_drops(struct __sk_buff *unused)
 {
 	struct kni_drop_record *record;

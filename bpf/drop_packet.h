@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * A dropped sk_buff → what it was: its size, its conversation, its network namespace. No maps.
+ * A dropped sk_buff to what it was: its size, its conversation, its network namespace. No maps.
  *
- * The fields of the kernel's structs are read at offsets that the loader takes from the running
- * kernel's BTF and gives as macros KNI_…_OFFSET. It includes nothing: who includes it brings u8 …
- * u64 and drop_table.h.
+ * The fields of the kernel's structs are read at offsets that the loader takes from the running kernel's BTF and gives as
+ * macros KNI_…_OFFSET.
  */
 #ifndef KNI_DROP_PACKET_H
 #define KNI_DROP_PACKET_H
 
+#include "drop_table.h"
 #include "parsing.h"
 
 #define TCP_FLAGS_AT 13
@@ -157,8 +157,7 @@ static __always_inline u64 read_ipv6(struct kni_drop_key *key, u8 *at, s32 room)
 	return read_transport(key, at, room);
 }
 
-/* Fills the conversation of the key and returns TCP's flags. ip_version stays 0 without a readable
- * IP header. */
+/* Fills the key and gives TCP's flags. ip_version stays 0 where no IP header can be read. */
 static __always_inline u64 read_conversation(struct kni_drop_key *key, struct dropped *packet)
 {
 	u16 protocol = 0, network = 0;
@@ -186,9 +185,8 @@ static __always_inline u32 netns_of(void *net)
 }
 
 /*
- * Is this a network namespace? sk_buff.dev shares its memory with tree links and scratch words, and
- * is one of those when a queue drops the packet. Of a true namespace the loopback device leads back
- * to it.
+ * Is this a network namespace? sk_buff.dev shares its memory with tree links and scratch words, and is one of those when
+ * a queue drops the packet. Of a true namespace the loopback device leads back to it.
  */
 static __always_inline bool is_netns(void *net)
 {

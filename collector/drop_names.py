@@ -1,5 +1,6 @@
 """Codes and addresses of drop records to what people read: reason, call site, benign or not."""
 
+import errno
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -70,6 +71,8 @@ class DropNames:
     def _read_text(self, location: int) -> str:
         try:
             text = bpf_syscall.map_lookup(self._call_sites_fd, location.to_bytes(8, "little"), CALL_SITE_BYTES)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
             return f"0x{location:x}"
         return text.partition(b"\0")[0].decode()

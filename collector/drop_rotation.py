@@ -5,7 +5,7 @@ run that also puts it into the ring. So a tick may be killed anywhere and the ne
 One process at a time: who ticks holds the collector's lock.
 """
 
-import contextlib
+import errno
 import sys
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -159,7 +159,10 @@ class DropRotation:
             return 0
         self._jobs[: len(keys)] = keys
         bpf_syscall.map_update(self._maps.drop_sweep, _FIRST, bytes(SWEEP.itemsize))
-        with contextlib.suppress(InterruptedError):  # a signal came between two runs: the rest stays for the next tick
+        try:
             bpf_syscall.test_run(self._maps.sweep_drops, _FRAME, repeat=len(keys))
+        except OSError as error:
+            if error.errno != errno.EINTR:  # a signal came between two runs: the rest stays for the next tick
+                raise
         done = np.frombuffer(bpf_syscall.map_lookup(self._maps.drop_sweep, _FIRST, SWEEP.itemsize), SWEEP)
         return int(done["moved"][0])
