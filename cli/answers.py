@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from cli import followed, kafka, queries
+from cli import followed, kafka, queries, summary_queries
 from cli.clickhouse import Answer, ClickHouse
 from cli.complaint import Complaint
 from cli.output import show, write_json
@@ -14,7 +14,7 @@ from schemas import topics
 def summary(options: argparse.Namespace, settings: Settings) -> int:
     """Totals, protocols, sizes, top edges, latency, drops and how complete all that is."""
     database = ClickHouse(settings)
-    for question in queries.SUMMARY:
+    for question in summary_queries.SUMMARY:
         answer = database.ask(question.sql, _parameters(options))
         if options.output == "json":
             write_json(answer, sys.stdout, extra=[("section", question.title)])

@@ -10,56 +10,6 @@ class Question(NamedTuple):
     sql: str
 
 
-TOTALS: Final = Question(
-    "Totals",
-    """
-SELECT
-    sum(packets) + sum(reverse_packets) AS packets,
-    sum(bytes) + sum(reverse_bytes) AS bytes,
-    uniqExact(src_addr) AS sources,
-    uniqExact(dst_addr) AS destinations,
-    sum(connections_opened) AS opened,
-    sum(connections_closed) AS closed,
-    sum(connections_refused) AS refused,
-    sum(connections_no_answer) AS no_answer,
-    sum(retransmits) + sum(reverse_retransmits) AS retransmits
-FROM flows
-WHERE authoritative AND time_end >= now() - toIntervalSecond({since:UInt32})
-""",
-)
-
-PROTOCOLS: Final = Question(
-    "Protocols",
-    """
-SELECT
-    protocol_name(protocol) AS protocol,
-    sum(packets) AS packets,
-    sum(bytes) AS bytes,
-    round(100 * bytes / sum(bytes) OVER (), 1) AS percent
-FROM traffic_summary
-WHERE window >= now() - toIntervalSecond({since:UInt32})
-GROUP BY protocol
-ORDER BY bytes DESC
-""",
-)
-
-PACKET_SIZES: Final = Question(
-    "Packet sizes (at every interface)",
-    """
-SELECT
-    if(bucket_bytes = 0, 'larger', concat('up to ', toString(bucket_bytes))) AS frame_bytes,
-    sumIf(packets, protocol_class = 'tcp') AS tcp,
-    sumIf(packets, protocol_class = 'udp') AS udp,
-    sumIf(packets, protocol_class = 'icmp') AS icmp,
-    sumIf(packets, protocol_class = 'other') AS other
-FROM packet_sizes
-WHERE window >= now() - toIntervalSecond({since:UInt32})
-GROUP BY bucket_bytes
-HAVING tcp + udp + icmp + other > 0
-ORDER BY if(bucket_bytes = 0, 4294967295, bucket_bytes)
-""",
-)
-
 EDGES: Final = Question(
     "Workloads, client to server",
     """
@@ -105,70 +55,6 @@ LEFT JOIN
 ) AS latency USING (client, server, service, protocol, port)
 ORDER BY bytes + reverse_bytes DESC
 LIMIT {limit:UInt32}
-""",
-)
-
-LATENCY: Final = Question(
-    "Latency",
-    """
-SELECT
-    kind,
-    sum(count) AS samples,
-    round(latency_quantile_ns(0.5, sumMap(histogram)) / 1e6, 3) AS p50_ms,
-    round(latency_quantile_ns(0.95, sumMap(histogram)) / 1e6, 3) AS p95_ms,
-    round(latency_quantile_ns(0.99, sumMap(histogram)) / 1e6, 3) AS p99_ms,
-    round(max(max_ns) / 1e6, 3) AS max_ms
-FROM window_latency
-WHERE authoritative AND window >= now() - toIntervalSecond({since:UInt32})
-GROUP BY kind
-HAVING samples > 0
-ORDER BY kind
-""",
-)
-
-DROPS: Final = Question(
-    "Drops by the kernel",
-    """
-SELECT
-    reason,
-    call_site,
-    if(benign, 'yes', '') AS benign,
-    sum(packets) AS dropped,
-    argMax(edge, packets) AS mostly
-FROM
-(
-    SELECT
-        reason,
-        call_site,
-        benign,
-        concat(end_name(src_namespace, src_workload), ' → ', end_name(dst_namespace, dst_workload)) AS edge,
-        sum(packets) AS packets
-    FROM window_drops
-    WHERE window >= now() - toIntervalSecond({since:UInt32})
-    GROUP BY reason, call_site, benign, edge
-)
-GROUP BY reason, call_site, benign
-ORDER BY benign, dropped DESC
-LIMIT {limit:UInt32}
-""",
-)
-
-COMPLETENESS: Final = Question(
-    "Completeness",
-    """
-SELECT
-    node,
-    count() AS windows,
-    round(100 * countIf(complete) / count(), 1) AS complete_percent,
-    sum(lost_packets) AS lost_packets,
-    sum(missing_records) AS missing_records,
-    sum(late_records) AS late,
-    sum(unresolved_records) AS unresolved,
-    arrayStringConcat(groupUniqArrayIf(reason, reason != ''), ', ') AS why_not
-FROM window_completeness
-WHERE window >= now() - toIntervalSecond({since:UInt32}) AND window < now() - toIntervalSecond(15)
-GROUP BY node
-ORDER BY node
 """,
 )
 
@@ -252,5 +138,3 @@ GROUP BY node, topic
 ORDER BY node, topic
 """,
 )
-
-SUMMARY: Final = (TOTALS, PROTOCOLS, PACKET_SIZES, EDGES, LATENCY, DROPS, COMPLETENESS)
