@@ -147,6 +147,7 @@ def _probing(cluster: Cluster) -> tuple[Task, ...]:
             Dial(_pod(store, CLOSED_PORT, family=family), 1.0),
             Dial(_pod(database, BLACK_HOLE_PORT, family=family), 1.0),
             Ping(_pod(store, 0, family=family), 1.0),
+            Call(_pod(store, STORE.number, family=family), 1.0, exchanges_per_connection=4),
             Send(_pod(store, ECHO.number, family=family), 0.5, wants_echo=True),
             Send(_pod(sink, FORBIDDEN.number, family=family), 0.5),
             Call(Target(OUTSIDE[family], OUTSIDE_PORT, "outside"), 0.5),

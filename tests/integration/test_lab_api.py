@@ -1,6 +1,7 @@
 """The lab's Kubernetes API to the official client: what a program meets that was written for a real API server."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -22,7 +23,7 @@ def world() -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def client(world: World) -> Iterator[Any]:
-    with kubernetes.config.new_client_from_config(str(world.kubeconfig)) as found:  # type: ignore[no-untyped-call]
+    with kubernetes.config.new_client_from_config(str(world.kubeconfig)) as found:
         yield found
 
 
@@ -123,7 +124,7 @@ def next_page(page: Any) -> str:
 
 def watch(listing: Any, **options: Any) -> list[Any]:
     """All events of a watch that ends by itself."""
-    return list(kubernetes.watch.Watch().stream(listing, **options))  # type: ignore[no-untyped-call]
+    return list(kubernetes.watch.Watch().stream(listing, **options))
 
 
 @pytest.mark.parametrize("limit", [1, 5, 1000])
@@ -190,6 +191,20 @@ def get(world: World, path: str, token: str | None = None) -> tuple[int, str]:
     body = answer.read().decode()
     connection.close()
     return answer.status, body
+
+
+def test_a_client_that_goes_away_during_a_watch_is_nobodys_trouble(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = world.registry.server
+    threads = threading.active_count()
+    connection = HTTPConnection(server.address.removeprefix("http://"), timeout=10)
+    connection.request("GET", "/api/v1/pods?watch=true", headers={"Authorization": f"Bearer {server.token}"})
+    assert json.loads(connection.getresponse().readline())["type"] == "ADDED"
+    connection.close()
+
+    eventually(lambda: threading.active_count() <= threads, within_seconds=20)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_bookmark_closes_a_watch_that_allows_it(world: World) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from lab.cluster import BLACK_HOLE_PORT, CLOSED_PORT, ECHO, FORBIDDEN, SINK
+from lab.cluster import BLACK_HOLE_PORT, CLOSED_PORT, ECHO, FORBIDDEN, SINK, STORE
 from lab.firewall import BLACK_HOLE
 from lab.programs.ledger import Entry
 from lab.world import World
@@ -85,6 +85,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         pytest.param("batch/prober", "tcp", 443, "v6 exchanges", id="a pod calls the outside over IPv6"),
         pytest.param("batch/prober", "udp", ECHO.number, "v4 datagrams_received", id="pod to pod over UDP"),
         pytest.param("batch/prober", "udp", ECHO.number, "v6 datagrams_received", id="pod to pod over UDP and IPv6"),
+        pytest.param("batch/prober", "tcp", STORE.number, "v4 exchanges", id="pod to pod over TCP"),
+        pytest.param("batch/prober", "tcp", STORE.number, "v6 exchanges", id="pod to pod over TCP and IPv6"),
         pytest.param("batch/prober", "icmp", 0, "v4 datagrams_received", id="ping"),
         pytest.param("batch/prober", "icmp", 0, "v6 datagrams_received", id="ping over IPv6"),
         pytest.param("batch/prober", "tcp", CLOSED_PORT, "v4 refused", id="a closed port"),
