@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The one clock. By default times are coarse (one jiffy: 12 ns a reading) and precise (29 ns) where a latency is taken;
+ * -DKNI_CLOCK_PRECISE takes the precise one everywhere, -DKNI_CLOCK_REPLAY the capture's own, which stands in
+ * __sk_buff.tstamp (without one: the precise one).
+ */
+#ifndef KNI_CLOCK_H
+#define KNI_CLOCK_H
+
+/* One frame at one hook. */
+struct kni_frame {
+	u64 captured_ns; /* of a replayed capture, else 0 */
+	u32 length; /* of the socket buffer, with its VLAN tag */
+	u32 segments; /* frames on the wire */
+	u32 full; /* bytes on the wire of each of them but the last */
+	u32 rest; /* and of the last */
+	u64 bytes; /* of all */
+	u32 direction; /* enum kni_flow_direction of the hook */
+	u32 ifindex;
+	u32 has_local_socket;
+};
+
+static __always_inline u64 kni_now(const struct kni_frame *frame)
+{
+#if defined(KNI_CLOCK_REPLAY)
+	return frame->captured_ns ? frame->captured_ns : bpf_ktime_get_ns();
+#elif defined(KNI_CLOCK_PRECISE)
+	return bpf_ktime_get_ns();
+#else
+	return bpf_ktime_get_coarse_ns();
+#endif
+}
+
+static __always_inline u64 kni_precise_now(const struct kni_frame *frame)
+{
+#if defined(KNI_CLOCK_REPLAY)
+	return kni_now(frame);
+#else
+	return bpf_ktime_get_ns();
+#endif
+}
+
+/* In 65.536 us, 78 hours around; never 0, which says none. Two of them are compared as a signed difference. */
+static __always_inline u32 kni_tick(u64 ns)
+{
+	u32 tick = ns >> 16;
+
+	return tick ? tick : 1;
+}
+
+static __always_inline u64 kni_from_tick(u64 now, u32 tick)
+{
+	return now + ((s64)(s32)(tick - kni_tick(now)) << 16);
+}
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * How one packet changes one conversation's entry: counters, state, latencies. Pure: whoever calls it finds the entry.
+ */
+#ifndef KNI_CONVERSATION_H
+#define KNI_CONVERSATION_H
+
+#include "connection.h"
+#include "latency.h"
+
+#define KNI_PACKETS_SHIFT 40
+#define KNI_BYTES_MASK	  ((1ull << KNI_PACKETS_SHIFT) - 1)
+/* Either half of the word is half full: far enough from the brim for every CPU's next packet. */
+#define KNI_HALF_FULL (1ull << 63 | 1ull << (KNI_PACKETS_SHIFT - 1))
+/* A lost race is tried again; so often in a row none was ever seen to be lost. */
+#define KNI_TRIES 8
+
+static __always_inline u64 kni_take_all(u64 *counter)
+{
+	return *counter ? __sync_lock_test_and_set(counter, 0) : 0;
+}
+
+/* Returns whether the word is to be spilled. */
+static __always_inline u32 kni_count(struct kni_hot *hot, u32 side, const struct kni_frame *frame)
+{
+	u64 packed = (u64)frame->segments << KNI_PACKETS_SHIFT | frame->bytes;
+
+	return (__sync_fetch_and_add(&hot->count[side], packed) & KNI_HALF_FULL) != 0;
+}
+
+static __always_inline void kni_measure_sizes(struct kni_hot *hot, u32 side, const struct kni_frame *frame)
+{
+	u32 longest = frame->full < 65535 ? frame->full : 65535;
+	u32 shortest = 65535 - (frame->rest < 65535 ? frame->rest : 65535);
+
+	if (longest > hot->longest[side])
+		hot->longest[side] = longest;
+	if (shortest > hot->shortest[side])
+		hot->shortest[side] = shortest;
+}
+
+static __always_inline void kni_mark(struct kni_hot *hot, u8 mark)
+{
+#pragma clang loop unroll(disable)
+	for (u32 tries = 0; tries < KNI_TRIES; tries++) {
+		union kni_state old = { .word = hot->state.word }, next = old;
+
+		next.marks |= mark;
+		if (__sync_val_compare_and_swap(&hot->state.word, old.word, next.word) == old.word)
+			return;
+	}
+}
+
+static __always_inline void kni_spill(struct kni_hot *hot, struct kni_cold *cold, u32 side)
+{
+	u64 count = __sync_lock_test_and_set(&hot->count[side], 0);
+
+	__sync_fetch_and_add(&cold->spilled_packets[side], count >> KNI_PACKETS_SHIFT);
+	__sync_fetch_and_add(&cold->spilled_bytes[side], count & KNI_BYTES_MASK);
+	kni_mark(hot, KNI_PENDING);
+}
+
+/* Moves flags and state of the connection as one word; the events seen are this CPU's alone. */
+static __always_inline void kni_move_state(struct kni_hot *hot, const struct kni_packet *packet, u32 is_repeated,
+					   struct kni_observation *seen)
+{
+	u32 side = packet->side & 1;
+
+#pragma clang loop unroll(disable)
+	for (u32 tries = 0; tries < KNI_TRIES; tries++) {
+		union kni_state old = { .word = hot->state.word }, next = old;
+
+		seen->events = kni_step(&next, side, packet->tcp_flags, is_repeated);
+		next.word |= (u64)packet->tcp_flags << (side * 8);
+		if (__sync_val_compare_and_swap(&hot->state.word, old.word, next.word) == old.word)
+			return;
+	}
+	seen->events = 0;
+}
+
+/* Forgets the sequence numbers of the connection before. */
+static __always_inline void kni_forget_sequences(struct kni_hot *hot)
+{
+	hot->probe[0] = hot->probe[1] = 0;
+	hot->highest[0] = hot->highest[1] = 0;
+}
+
+static __always_inline void kni_note_handshake(struct kni_cold *cold, const struct kni_packet *packet, u32 events,
+					       u64 now)
+{
+	u32 at = kni_in_64_ns(now) | 1, before = cold->shaken_at;
+	u64 ns = kni_at_most_u32(kni_elapsed_ns(before, at));
+
+	if (events & KNI_SYN_CAME)
+		cold->syn_sequence = packet->sequence;
+	if (events & (KNI_SYN_CAME | KNI_SYN_ACK_CAME))
+		cold->shaken_at = at;
+	if (!before || !ns)
+		return;
+	if (events & KNI_ANSWERED)
+		__sync_fetch_and_add(&cold->handshake_ns, ns);
+	if (events & KNI_ACKNOWLEDGED)
+		__sync_fetch_and_add(&cold->handshake_ns, ns << 32);
+}
+
+/* Order of the halves as in kni_cold.connections. */
+static __always_inline u64 kni_connection_counts(u32 events)
+{
+	return (u64)(events & KNI_OPENED) | (u64)(events >> 1 & 1) << 16 | (u64)(events >> 2 & 1) << 32 |
+	       (u64)(events >> 3 & 1) << 48;
+}
+
+static __always_inline void kni_note(struct kni_cold *cold, const struct kni_packet *packet,
+				     const struct kni_observation *seen, u64 now)
+{
+	u32 side = packet->side & 1;
+	u64 counts = kni_connection_counts(seen->events);
+
+	if (seen->rtt_ns)
+		kni_note_rtt(cold, side ^ 1, seen->rtt_ns);
+	if (seen->retransmitted)
+		__sync_fetch_and_add(&cold->retransmits, (u64)seen->retransmitted << (side * 32));
+	if (packet->tcp_flags & KNI_RST)
+		__sync_fetch_and_add(&cold->resets, 1ull << (side * 32));
+	if (counts)
+		__sync_fetch_and_add(&cold->connections, counts);
+	if (seen->events)
+		kni_note_handshake(cold, packet, seen->events, now);
+}
+
+#endif

@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Any version that has a ring buffer: only kprobes compare it with the running kernel. */
+#define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))
+#define LINUX_VERSION_CODE      KERNEL_VERSION(5, 15, 0)

@@ -1,0 +1,99 @@
+"""Ring buffer to numpy arrays: thousands of flow records at once, no Python object for any of them.
+
+``BPF_MAP_TYPE_RINGBUF`` (Linux, kernel/bpf/ringbuf.c): one page with the consumer's position, one with the producer's,
+and the data, mapped twice in a row, so that no record wraps around. A record is an 8-byte header (length, busy bit 31,
+discard bit 30) and its bytes; all of one ring are of one size here, so a run of them is an array. Our programs discard
+none: they reserve when the record is sure.
+
+Positions are ordinals: records since the ring was made. Reading does not move the consumer's position, releasing does:
+until then the records stay in the ring, which outlives this process.
+
+The data must not be older than the producer's position that was read before it. x86 never reorders loads; elsewhere a
+membarrier on every CPU, 8 to 24 ms asleep, stands for the acquire barrier that Python does not have.
+"""
+
+import mmap
+import os
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from collector.bpf_syscall import map_entries, map_memory, membarrier_global
+
+_BUSY: Final = np.uint32(1 << 31)
+_DISCARDED: Final = np.uint32(1 << 30)
+_LENGTH: Final = np.uint32((1 << 30) - 1)
+_HEADER_BYTES: Final = 8
+_LOADS_ARE_ORDERED: Final = os.uname().machine == "x86_64"
+
+
+class RingError(Exception):
+    """The ring holds what was not written by these programs: another layout."""
+
+
+class Ring:
+    """One ring buffer of records of `dtype`."""
+
+    def __init__(self, descriptor: int, dtype: np.dtype[np.void]) -> None:
+        """Maps the ring; the descriptor may be closed afterwards. Raises: RingError, OSError."""
+        self._size = map_entries(descriptor)
+        self._step = _HEADER_BYTES + -(-dtype.itemsize // 8) * 8
+        self._dtype = dtype
+        page = mmap.PAGESIZE
+        consumer = map_memory(descriptor, page)
+        producer = map_memory(descriptor, page + 2 * self._size, offset=page, is_writable=False)
+        self._consumed = np.frombuffer(consumer, "<u8", 1)
+        self._produced = np.frombuffer(producer, "<u8", 1)
+        self._bytes = np.frombuffer(producer, np.uint8, 2 * self._size, offset=page)
+        self._framed = np.dtype(
+            {"names": ["header", "record"], "formats": ["<u4", dtype], "offsets": [0, 8], "itemsize": self._step}
+        )
+        if self._consumed[0] % self._step:
+            raise RingError(f"position {self._consumed[0]} is not between two records of {self._step} bytes")
+
+    @property
+    def capacity(self) -> int:
+        """Records that the ring holds."""
+        return self._size // self._step
+
+    @property
+    def position(self) -> int:
+        """Ordinal of the first record that is still kept."""
+        return int(self._consumed[0]) // self._step
+
+    @property
+    def producer(self) -> int:
+        """Ordinal behind the last record that is written or being written."""
+        return int(self._produced[0]) // self._step
+
+    def read(self, limit: int, *, after: int) -> npt.NDArray[np.void]:
+        """Records `after` … as far as they are written, `limit` at most; a copy. Nothing is released by it.
+
+        Raises:
+            ValueError: the ring no longer keeps the record at `after`, or does not have it yet.
+            RingError: a record of another size, or one that was discarded: positions would name nothing.
+        """
+        producer = self.producer
+        if not self.position <= after <= producer:
+            raise ValueError(f"position {after} is not between {self.position} and {producer}")
+        if not _LOADS_ARE_ORDERED:
+            membarrier_global()
+        start = after * self._step % self._size
+        framed = self._bytes[start : start + min(producer - after, limit) * self._step].view(self._framed)
+        busy = np.flatnonzero(framed["header"] & _BUSY)
+        if busy.size:
+            framed = framed[: busy[0]]
+        if (framed["header"] & (_LENGTH | _DISCARDED) != self._dtype.itemsize).any():
+            raise RingError(f"the ring holds what is no record of {self._dtype.itemsize} bytes")
+        return framed["record"].copy()
+
+    def release(self, position: int) -> None:
+        """Give the places of all records before `position` back to the kernel.
+
+        Raises:
+            ValueError: the ring does not have that record yet, or released it.
+        """
+        if not self.position <= position <= self.producer:
+            raise ValueError(f"position {position} is not between {self.position} and {self.producer}")
+        self._consumed[0] = position * self._step

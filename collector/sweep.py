@@ -1,0 +1,197 @@
+"""The kernel's table to what must leave it: conversations that went quiet, gave up, or can be forgotten.
+
+The table is read through mmap: one look at all of it is a numpy expression. What to do with a place is decided here,
+by the policy below; doing it is the sweep program's work (bpf/flow_monitor.c), one place a run, many runs a system
+call. The program does nothing where a packet came in between. All state is in the table: a sweeper may be killed
+anywhere, the next one goes on. One at a time.
+
+Places are taken back as in RCU: *retired*, so that no packet finds them; after a grace period *harvested*, with what
+late packets added, and free.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from collector.bpf_syscall import map_entries, map_memory, membarrier_global, test_run
+from collector.records import BUCKET, COLD, FLOW_RECORD, JOB, SWEEP, WAYS, Command, Mark, Phase, Tag
+from collector.ring import Ring
+
+_TICK_BITS: Final = 16
+"""kni_hot.first and .last count in 65.536 µs."""
+_PACKETS_SHIFT: Final = np.uint64(40)
+_BYTES_MASK: Final = np.uint64((1 << 40) - 1)
+_CLOCK_SLACK_NS: Final = 20_000_000
+"""The kernel's coarse clock is behind by up to a jiffy, 10 ms at most."""
+_NOT_IP: Final = bytes(12) + b"\x88\xb5" + bytes(50)
+"""A test-run wants a frame; each fires kfree_skb for it, so it is of an experimental ethertype (IEEE 802)."""
+_COUNTERS: Final = ("exported", "refused", "unanswered", "retired", "freed", "untouched")
+
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """How long without a packet until something happens to a conversation."""
+
+    quiet_ns: int = 500_000_000
+    """exported"""
+    no_answer_ns: int = 3_000_000_000
+    """its SYN counts as unanswered"""
+    half_open_ns: int = 10_000_000_000
+    """forgotten, as are the following"""
+    ended_ns: int = 2_000_000_000
+    tcp_ns: int = 300_000_000_000
+    other_ns: int = 30_000_000_000
+
+
+class Scan(NamedTuple):
+    """What one look at the table saw, and the ring afterwards."""
+
+    conversations: int
+    held_packets: int
+    """Accounted, not in the ring yet; when the table was read."""
+    held_bytes: int
+    exported_until_ns: int
+    """Monotonic. What was accounted before it is in records before `position`."""
+    position: int
+
+    @classmethod
+    def nothing(cls) -> "Scan":
+        """Before the first."""
+        return cls(0, 0, 0, 0, 0)
+
+
+class _Entries(NamedTuple):
+    """The places in use, gathered; ages are nanoseconds since the last packet."""
+
+    places: Places
+    is_gone: npt.NDArray[np.bool_]
+    hot: npt.NDArray[np.void]
+    packets: npt.NDArray[np.uint64]
+    bytes: npt.NDArray[np.uint64]
+    age_ns: npt.NDArray[np.int64]
+    oldest_age_ns: int
+    """Of the first packet that waits in the table; 0 or less: none waits."""
+
+
+class Descriptors(Protocol):
+    """Names of pinned maps and programs to file descriptors."""
+
+    def __getitem__(self, name: str, /) -> int:
+        """The descriptor."""
+
+
+class Sweeper:
+    """The table, and the program that works on it."""
+
+    def __init__(self, pins: Descriptors, policy: Policy = Policy()) -> None:
+        """Maps table, cold, jobs, sweeps and flows_ring; they may be closed, but for the program sweep."""
+        self._policy = policy
+        self._program = pins["sweep"]
+        places = map_entries(pins["cold"])
+        self._table = np.frombuffer(map_memory(pins["table"], places // WAYS * BUCKET.itemsize), BUCKET, places // WAYS)
+        self._cold = np.frombuffer(map_memory(pins["cold"], places * COLD.itemsize), COLD, places)
+        self._jobs = np.frombuffer(map_memory(pins["jobs"], places * JOB.itemsize), JOB, places)
+        self._sweep = np.frombuffer(map_memory(pins["sweeps"], SWEEP.itemsize), SWEEP, 1)
+        self._ring = Ring(pins["flows_ring"], FLOW_RECORD)
+
+    def tick(self, now_ns: int) -> Scan:
+        """Export, give up, retire and harvest what is due; asleep for two grace periods (8 to 24 ms each).
+
+        The first makes sure that every packet from before `now_ns` is in the table; the second, that what left the
+        table is in the ring. A full ring leaves everything where it is, for the next tick.
+        """
+        membarrier_global()
+        entries = self._gather(now_ns)
+        for command, chosen in due(entries, self._policy).items():
+            self._run(command, entries.places[chosen], last=entries.hot["last"][chosen], now_ns=now_ns)
+        membarrier_global()
+        return self._scan(entries, now_ns)
+
+    def flush(self, now_ns: int) -> Scan:
+        """Export everything, for a collector that stops, once nothing is attached any more.
+
+        Call again while `conversations` is not 0: the ring was full. What is exported is also forgotten.
+        """
+        membarrier_global()
+        for command in (Command.FLUSH, Command.RETIRE):
+            live = self._gather(now_ns)
+            chosen = ~live.is_gone
+            self._run(command, live.places[chosen], last=live.hot["last"][chosen], now_ns=now_ns)
+        membarrier_global()
+        gone = self._gather(now_ns)
+        self._run(Command.HARVEST, gone.places[gone.is_gone], last=gone.hot["last"][gone.is_gone], now_ns=now_ns)
+        return self._scan(self._gather(now_ns), now_ns)
+
+    def counters(self) -> Mapping[str, int]:
+        """What the sweep program did since it was loaded."""
+        return {name: int(self._sweep[name][0]) for name in _COUNTERS}
+
+    def _gather(self, now_ns: int) -> _Entries:
+        tags = self._table["tag"][:, :WAYS].ravel()
+        places = np.flatnonzero(tags != Tag.FREE)
+        bucket, way = np.divmod(places, WAYS)
+        hot = self._table["way"][bucket, way]
+        spilled = self._cold[places[(hot["state"]["marks"] & Mark.PENDING) != 0]]
+        packets = (hot["count"] >> _PACKETS_SHIFT).sum(axis=1)
+        octets = (hot["count"] & _BYTES_MASK).sum(axis=1)
+        pending = np.flatnonzero(hot["state"]["marks"] & Mark.PENDING)
+        packets[pending] += spilled["spilled_packets"].sum(axis=1)
+        octets[pending] += spilled["spilled_bytes"].sum(axis=1)
+        first = np.where(hot["first"], hot["first"], hot["last"])[packets > 0]
+        oldest = int(_ages_ns(first, now_ns).max(initial=0))
+        is_gone = tags[places] == Tag.GONE
+        return _Entries(places, is_gone, hot, packets, octets, _ages_ns(hot["last"], now_ns), oldest)
+
+    def _scan(self, entries: _Entries, now_ns: int) -> Scan:
+        return Scan(
+            conversations=len(entries.places),
+            held_packets=int(entries.packets.sum()),
+            held_bytes=int(entries.bytes.sum()),
+            exported_until_ns=now_ns - max(entries.oldest_age_ns, _CLOCK_SLACK_NS),
+            position=self._ring.producer,
+        )
+
+    def _run(self, command: Command, places: Places, *, last: npt.NDArray[np.uint32], now_ns: int) -> None:
+        """One test-run for all places. A signal may end it early: what is left over is due again at the next tick."""
+        if not len(places):
+            return
+        jobs = self._jobs[: len(places)]
+        jobs["place"], jobs["last"], jobs["command"] = places, last, command
+        self._sweep["now_ns"], self._sweep["next"] = now_ns, 0
+        test_run(self._program, _NOT_IP, repeat=len(places))
+
+
+def _ages_ns(ticks: npt.NDArray[np.uint32], now_ns: int) -> npt.NDArray[np.int64]:
+    """Ticks of 32 bits to nanoseconds before now; negative: after."""
+    now = np.uint32(now_ns >> _TICK_BITS & 0xFFFFFFFF)
+    return (now - ticks).view(np.int32).astype(np.int64) << _TICK_BITS
+
+
+def due(entries: _Entries, policy: Policy) -> dict[Command, npt.NDArray[np.bool_]]:
+    """What is to be done with which entries; with each at most one thing."""
+    state, age_ns = entries.hot["state"], entries.age_ns
+    is_live = ~entries.is_gone & ((state["marks"] & Mark.READY) != 0)
+    has_growth = (entries.hot["count"] != 0).any(axis=1) | ((state["marks"] & Mark.PENDING) != 0)
+    gives_up = is_live & (state["phase"] == Phase.SYN_SENT) & (age_ns >= policy.no_answer_ns)
+    exports = is_live & ~gives_up & has_growth & (age_ns >= policy.quiet_ns)
+    retires = is_live & ~gives_up & ~has_growth & (age_ns >= _lifetimes_ns(policy)[state["phase"]])
+    return {
+        Command.HARVEST: entries.is_gone,
+        Command.GIVE_UP: gives_up,
+        Command.EXPORT: exports,
+        Command.RETIRE: retires,
+    }
+
+
+def _lifetimes_ns(policy: Policy) -> npt.NDArray[np.int64]:
+    """By phase."""
+    lifetimes = np.full(len(Phase), policy.tcp_ns)
+    lifetimes[Phase.NOT_TCP] = policy.other_ns
+    lifetimes[Phase.ENDED] = policy.ended_ns
+    lifetimes[[Phase.SYN_SENT, Phase.UNANSWERED, Phase.SYN_RECEIVED]] = policy.half_open_ns
+    return lifetimes
