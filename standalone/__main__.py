@@ -37,7 +37,7 @@ async def serve_kafka(listen: Address) -> None:
     """Embedded Kafka until a signal."""
     from standalone import kafka  # noqa: PLC0415 - the other server does not need it
 
-    listener = bound_socket(listen, "--listen")
+    listener = bound_socket(listen, "--listen (KNI_KAFKA_LISTEN for `up` and `demo`)")
     stop = stop_on_signals()
     cluster = kafka.MockCluster()
     ready("kafka", address_of(listener))
@@ -48,7 +48,7 @@ async def serve_clickhouse(listen: Address, directory: Path) -> None:
     """Embedded ClickHouse until a signal; what was acknowledged is on disk then."""
     from standalone.clickhouse_server import serve  # noqa: PLC0415 - the other server does not need it
 
-    listener = bound_socket(listen, "--listen")
+    listener = bound_socket(listen, "--listen (KNI_CLICKHOUSE_LISTEN for `up` and `demo`)")
     stop = stop_on_signals()
     with owned(directory) as data:
         use_for_temporary_files(emptied(data / "scratch"))

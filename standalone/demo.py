@@ -22,13 +22,15 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from lab.errors import LabError
 from lab.world import World
 from standalone.address import UsageError
-from standalone.lab_system import wanted_for
+from standalone.lab_system import watched_lab
 from standalone.processes import ChildError, interrupted_by_signals, python_module, wait_for_end
 from standalone.settings import Settings, child_environment, from_environment
-from standalone.system import System, Wanted, running_system
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from standalone.system import System
 
 LAB = "demo"
 FIRST_COLLECTOR_PORT = 9471
@@ -179,7 +181,7 @@ def run(wish: Wish, settings: Settings, *, console: Console) -> int:
             settings = replace(settings, data=wish.data or stack.enter_context(_scratch()))
             tell("a cluster of network namespaces")
             world = stack.enter_context(World(LAB, time.time))  # noqa: TID251 - wiring: its objects need a date
-            system = stack.enter_context(running_system(_wanted(world, settings), tell=tell))
+            system = stack.enter_context(_system(world, settings, tell=tell))
             demo = Demo(console, world, system=system)
             demo.watch(wish.seconds)
             if not wish.is_kept:
@@ -203,9 +205,9 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
-def _wanted(world: World, settings: Settings) -> Wanted:
+def _system(world: World, settings: Settings, *, tell: Callable[[str], None]) -> AbstractContextManager[System]:
     listens = [f"127.0.0.1:{FIRST_COLLECTOR_PORT + number}" for number in range(len(world.nodes))]
-    return wanted_for(world, settings, listens=listens, logs=settings.data / "logs")
+    return watched_lab(world, settings, listens=listens, logs=settings.data / "logs", tell=tell)
 
 
 @contextmanager

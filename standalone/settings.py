@@ -6,8 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-PREFIX = "KNI_"
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -29,6 +27,8 @@ def from_environment() -> Settings:
     default = Settings()
     return Settings(
         data=Path(environment.get("KNI_DATA", default.data)),
+        kafka_listen=environment.get("KNI_KAFKA_LISTEN", default.kafka_listen),
+        clickhouse_listen=environment.get("KNI_CLICKHOUSE_LISTEN", default.clickhouse_listen),
         collector_listen=environment.get("KNI_COLLECTOR_LISTEN", default.collector_listen),
         aggregator_listen=environment.get("KNI_AGGREGATOR_LISTEN", default.aggregator_listen),
     )

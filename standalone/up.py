@@ -46,6 +46,8 @@ def parse(arguments: Sequence[str], settings: Settings) -> Settings:
         "--data", type=Path, default=settings.data, metavar="DIR", help="where ClickHouse keeps its data"
     )
     options = parser.parse_args(list(arguments))
+    for listen in (settings.kafka_listen, settings.clickhouse_listen):
+        parse_address(listen)
     for interface in options.interface:
         if not INTERFACE.match(interface):
             raise UsageError(f"--interface {interface}: write NAME, NAME=auto, NAME=xdp or NAME=tc")
