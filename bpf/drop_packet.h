@@ -18,30 +18,33 @@
 /* A field of a kernel struct; zero where the pointer leads nowhere. */
 #define READ(field, pointer, offset) bpf_probe_read_kernel(&(field), sizeof(field), (void *)(pointer) + (offset))
 
-/* One dropped sk_buff: how much it was, and where its bytes are. */
+/* From the first to the last field of struct sk_buff that is read of every drop: a read costs more than its bytes. */
+#define SKB_BYTES (KNI_SKB_LAST_OFFSET - KNI_SKB_FIRST_OFFSET + 8)
+
+/* One dropped sk_buff: what of it was read, and how much it was. */
 struct dropped {
 	void *skb;
-	u8 *head;
 	u64 packets;
 	u64 bytes;
+	u8 fields[SKB_BYTES] __attribute__((aligned(8)));
 };
+
+#define FIELD(packet, type, offset) (*(type *)((packet)->fields + (offset)-KNI_SKB_FIRST_OFFSET))
 
 /* Segments of a super-packet whose gso_segs nobody filled in (virtio and TAP leave that to us). */
 static __always_inline u64 count_segments(struct dropped *packet, void *shared, u32 gso_size)
 {
-	u8 *data = NULL, words = 0;
-	u16 transport = NO_HEADER;
+	u8 *head = FIELD(packet, u8 *, KNI_SKB_HEAD_OFFSET), words = 0;
+	u16 transport = FIELD(packet, u16, KNI_SKB_TRANSPORT_HEADER_OFFSET);
 	u32 gso_type = 0, payload;
 	u64 header;
 
-	READ(transport, packet->skb, KNI_SKB_TRANSPORT_HEADER_OFFSET);
-	READ(data, packet->skb, KNI_SKB_DATA_OFFSET);
 	READ(gso_type, shared, KNI_SHARED_GSO_TYPE_OFFSET);
 	if (transport == NO_HEADER)
 		return 1;
-	header = (u64)(packet->head + transport) - (u64)data + 8;
+	header = (u64)(head + transport) - FIELD(packet, u64, KNI_SKB_DATA_OFFSET) + 8;
 	if (!(gso_type & GSO_UDP_L4)) {
-		READ(words, packet->head, transport + 12);
+		READ(words, head, transport + 12);
 		header += (words >> 4) * 4 - 8;
 	}
 	if (header >= packet->bytes)
@@ -53,23 +56,17 @@ static __always_inline u64 count_segments(struct dropped *packet, void *shared, 
 static __always_inline void measure(struct dropped *packet)
 {
 	u16 gso_segs = 0, gso_size = 0;
-	u32 len = 0, end = 0;
 	void *shared;
 
-	READ(len, packet->skb, KNI_SKB_LEN_OFFSET);
-	READ(end, packet->skb, KNI_SKB_END_OFFSET);
-	READ(packet->head, packet->skb, KNI_SKB_HEAD_OFFSET);
-	packet->bytes = len;
+	READ(packet->fields, packet->skb, KNI_SKB_FIRST_OFFSET);
+	packet->bytes = FIELD(packet, u32, KNI_SKB_LEN_OFFSET);
 	packet->packets = 1;
-	if (!packet->head)
-		return;
-	shared = packet->head + end;
-	READ(gso_segs, shared, KNI_SHARED_GSO_SEGS_OFFSET);
+	shared = FIELD(packet, u8 *, KNI_SKB_HEAD_OFFSET) + FIELD(packet, u32, KNI_SKB_END_OFFSET);
 	READ(gso_size, shared, KNI_SHARED_GSO_SIZE_OFFSET);
-	if (gso_segs)
-		packet->packets = gso_segs;
-	else if (gso_size)
-		packet->packets = count_segments(packet, shared, gso_size);
+	if (!gso_size)
+		return;
+	READ(gso_segs, shared, KNI_SHARED_GSO_SEGS_OFFSET);
+	packet->packets = gso_segs ? gso_segs : count_segments(packet, shared, gso_size);
 }
 
 /* In the place of ICMP's destination port: the other half of an echo, else the code; as kni_parse_icmp does. */
@@ -160,18 +157,13 @@ static __always_inline u64 read_ipv6(struct kni_drop_key *key, u8 *at, s32 room)
 /* Fills the key and gives TCP's flags. ip_version stays 0 where no IP header can be read. */
 static __always_inline u64 read_conversation(struct kni_drop_key *key, struct dropped *packet)
 {
-	u16 protocol = 0, network = 0;
-	u32 tail = 0;
+	u8 *at = FIELD(packet, u8 *, KNI_SKB_HEAD_OFFSET) + FIELD(packet, u16, KNI_SKB_NETWORK_HEADER_OFFSET);
+	s32 room = (s32)FIELD(packet, u32, KNI_SKB_TAIL_OFFSET) - FIELD(packet, u16, KNI_SKB_NETWORK_HEADER_OFFSET);
 
-	if (!packet->head)
-		return 0;
-	READ(protocol, packet->skb, KNI_SKB_PROTOCOL_OFFSET);
-	READ(network, packet->skb, KNI_SKB_NETWORK_HEADER_OFFSET);
-	READ(tail, packet->skb, KNI_SKB_TAIL_OFFSET);
-	if (protocol == kni_ntohs(KNI_IPV4))
-		return read_ipv4(key, packet->head + network, (s32)tail - network);
-	if (protocol == kni_ntohs(KNI_IPV6))
-		return read_ipv6(key, packet->head + network, (s32)tail - network);
+	if (FIELD(packet, u16, KNI_SKB_PROTOCOL_OFFSET) == kni_ntohs(KNI_IPV4))
+		return read_ipv4(key, at, room);
+	if (FIELD(packet, u16, KNI_SKB_PROTOCOL_OFFSET) == kni_ntohs(KNI_IPV6))
+		return read_ipv6(key, at, room);
 	return 0;
 }
 

@@ -6,17 +6,11 @@ from typing import Final
 
 from collector.btf import Btf, BtfLookupError
 
+_BLOCK: Final = ("len", "head", "data", "tail", "end", "protocol", "network_header", "transport_header")
+"""Fields of sk_buff that are read of every drop, and in one piece."""
 _OFFSETS: Final = {
     "SKB_DEV": ("sk_buff", "dev"),
     "SKB_SK": ("sk_buff", "sk"),
-    "SKB_LEN": ("sk_buff", "len"),
-    "SKB_HEAD": ("sk_buff", "head"),
-    "SKB_DATA": ("sk_buff", "data"),
-    "SKB_TAIL": ("sk_buff", "tail"),
-    "SKB_END": ("sk_buff", "end"),
-    "SKB_PROTOCOL": ("sk_buff", "protocol"),
-    "SKB_NETWORK_HEADER": ("sk_buff", "network_header"),
-    "SKB_TRANSPORT_HEADER": ("sk_buff", "transport_header"),
     "SHARED_GSO_SEGS": ("skb_shared_info", "gso_segs"),
     "SHARED_GSO_SIZE": ("skb_shared_info", "gso_size"),
     "SHARED_GSO_TYPE": ("skb_shared_info", "gso_type"),
@@ -69,7 +63,10 @@ class DropReasons:
 
 def drop_macros(btf: Btf, sizes: DropSizes) -> list[str]:
     """Compiler arguments for drop_monitor.c. Raises: BtfLookupError, when the kernel's drops can't be read."""
-    macros = [f"-DKNI_{name}_OFFSET={btf.offset(*field)}" for name, field in _OFFSETS.items()]
+    offsets = {name: btf.offset(*field) for name, field in _OFFSETS.items()}
+    block = {f"SKB_{field.upper()}": btf.offset("sk_buff", field) for field in _BLOCK}
+    ends = {"SKB_FIRST": min(block.values()) & ~7, "SKB_LAST": max(block.values())}
+    macros = [f"-DKNI_{name}_OFFSET={offset}" for name, offset in {**offsets, **block, **ends}.items()]
     parameters = btf.parameters(_TRACEPOINT)
     if "skb_drop_reason" in parameters:
         macros.append("-DKNI_HAVE_REASON")
