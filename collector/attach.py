@@ -20,7 +20,7 @@ from collector.pins import Pins
 
 DIRECTIONS: Final = (INGRESS, EGRESS)
 _TC_PROGRAMS: Final = {INGRESS: "tc_ingress", EGRESS: "tc_egress"}
-_CLSACT: Final = "clsact-"
+CLSACT: Final = "clsact-"
 _FOREIGN_XDP: Final = frozenset({errno.EBUSY, errno.EEXIST})
 _GONE: Final = frozenset({errno.ENODEV, errno.ENXIO})
 
@@ -91,7 +91,8 @@ class Attacher:
         ifindex = attachment.watched.link.ifindex
         for hook in (XDP, *TCX):
             self._links.detach(hook, ifindex)
-        self._pins.forget(f"{_CLSACT}{ifindex}")
+        with suppress(FileNotFoundError):
+            self._mark(ifindex).rmdir()
 
     def _attach_xdp(self, watched: Watched) -> tuple[str, bool]:
         """Why it can't be XDP (empty: it is), and whether it was before. Raises: AttachError, when it must be."""
@@ -116,7 +117,7 @@ class Attacher:
         programs = {direction: self._pins[_TC_PROGRAMS[direction]] for direction in directions}
         made, errors = self._netlink.attach(link.ifindex, programs, name=self._filter_name)
         if made:
-            self._pins.note(f"{_CLSACT}{link.ifindex}")
+            self._mark(link.ifindex).mkdir(exist_ok=True)
         try:
             self._settle_filters(link, errors)
         except (AttachError, OSError):
@@ -146,13 +147,17 @@ class Attacher:
         for direction in directions:
             with suppress(OSError):  # the interface is gone, and the filter with it
                 self._netlink.detach(ifindex, direction)
-        fact = f"{_CLSACT}{ifindex}"
-        if not self._pins.facts(fact):
+        mark = self._mark(ifindex)
+        if not mark.exists():
             return
         if not any(self._netlink.list_filters(ifindex, direction) for direction in DIRECTIONS):
             with suppress(OSError):
                 self._netlink.remove_clsact(ifindex)
-        self._pins.forget(fact)
+        mark.rmdir()
+
+    def _mark(self, ifindex: int) -> Path:
+        """Exists when an interface's clsact is ours, of whatever layout."""
+        return self._pins.directory.parent / f"{CLSACT}{ifindex}"
 
 
 def filter_name(node: str) -> str:

@@ -1,7 +1,7 @@
 """The bpf(2) system call to Python functions: the one file that makes it.
 
 Attributes are packed as the kernel's `union bpf_attr` (include/uapi/linux/bpf.h) has them, and no longer than a command
-needs. What the kernel refuses is a BpfError: an OSError with the kernel's code and the command's name. Descriptors are
+needs. What the kernel refuses is an OSError with its code and the command's name. Descriptors are
 the caller's to close.
 """
 
@@ -45,20 +45,13 @@ class Command(IntEnum):
     LINK_DETACH = 34
 
 
-class BpfError(OSError):
-    """The kernel refused `command`; `errno` says why."""
-
-    def __init__(self, code: int, command: Command) -> None:
-        super().__init__(code, f"bpf {command.name}: {os.strerror(code)}")
-        self.command = command
-
-
 def _call(command: Command, attributes: bytes) -> tuple[int, bytes]:
     """The result, and the attributes as the kernel leaves them."""
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
     result = _LIBC.syscall(_BPF, command, buffer, len(attributes))
     if result < 0:
-        raise BpfError(ctypes.get_errno(), command)
+        code = ctypes.get_errno()
+        raise OSError(code, f"bpf {command.name}: {os.strerror(code)}")
     return int(result), buffer.raw
 
 
@@ -142,7 +135,7 @@ def _batch(attributes: bytes) -> int:
     if _LIBC.syscall(_BPF, Command.MAP_LOOKUP_BATCH, buffer, len(attributes)) < 0:
         code = ctypes.get_errno()
         if code != _ENOENT:
-            raise BpfError(code, Command.MAP_LOOKUP_BATCH)
+            raise OSError(code, f"bpf MAP_LOOKUP_BATCH: {os.strerror(code)}")
     return int(struct.unpack_from("<I", buffer.raw, 32)[0])
 
 

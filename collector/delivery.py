@@ -25,6 +25,8 @@ class Delivery:
         self.next = position
         """The first record that is not handed over."""
         self._in_flight: deque[_InFlight] = deque()
+        self.answers = 0
+        """Batches acknowledged so far."""
         self.failure: str | None = None
         """A batch failed; nothing may be handed over until `rewind`."""
 
@@ -60,6 +62,7 @@ class Delivery:
 
     def _acknowledge(self, batch: _InFlight) -> None:
         batch.acknowledged = True
+        self.answers += 1
         while self._in_flight and self._in_flight[0].acknowledged:
             self.acknowledged = self._in_flight.popleft().next
 
@@ -68,7 +71,8 @@ class ExportedUntil:
     """What the sweep found, to what a batch may say: every packet up to then stands before the batch's end."""
 
     def __init__(self, since_ns: int) -> None:
-        self._reached_ns = since_ns
+        self.said_ns = since_ns
+        """What the last batch said."""
         self._ahead: deque[tuple[int, int]] = deque()
 
     def found(self, until_ns: int, position: int) -> None:
@@ -78,5 +82,5 @@ class ExportedUntil:
     def at(self, position: int) -> int:
         """The latest time found for a batch that ends before `position`; it never goes back."""
         while self._ahead and self._ahead[0][0] <= position:
-            self._reached_ns = max(self._reached_ns, self._ahead.popleft()[1])
-        return self._reached_ns
+            self.said_ns = max(self.said_ns, self._ahead.popleft()[1])
+        return self.said_ns

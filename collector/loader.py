@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -143,15 +144,25 @@ def _cause(told: str, error: Exception) -> str:
 
 def _pin(directory: Path, descriptors: Mapping[str, int]) -> None:
     """Pin all or nothing."""
-    directory.mkdir(mode=0o700)
     try:
+        directory.mkdir(mode=0o700)
         for name, descriptor in descriptors.items():
             bpf_syscall.object_pin(descriptor, directory / name)
     except OSError as error:
-        remove(directory)
+        if directory.is_dir():
+            remove(directory)
         raise LoaderError(
             f"{directory} takes no pins ({error}): set KNI_BPFFS to a BPF file system of yours"
         ) from error
+
+
+def load_in_child(directory: Path) -> None:
+    """Load into `directory` by a process of its own, with this one's settings. Raises: LoaderError."""
+    child = subprocess.run(
+        [sys.executable, "-m", "collector.loader", str(directory)], stderr=subprocess.PIPE, text=True, check=False
+    )
+    if child.returncode:
+        raise LoaderError((child.stderr.strip().splitlines() or [f"the loader ended with {child.returncode}"])[-1])
 
 
 def main() -> int:

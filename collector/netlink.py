@@ -44,6 +44,7 @@ _REQUEST, _ACK, _DUMP, _EXCLUSIVE, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
 _SOL_NETLINK, _EXT_ACK = 270, 11
 _SO_RCVBUFFORCE: Final = 33
 _EVENT_BUFFER_BYTES: Final = 8 << 20
+_EVENTS_AT_ONCE: Final = 64
 _EVENT_GROUPS: Final = 0x1 | 0x10 | 0x100  # links, IPv4 addresses, IPv6 addresses
 
 _Message = tuple[int, bytes]
@@ -169,17 +170,21 @@ class Events:
         self._socket.close()
 
     def receive(self, timeout_seconds: float) -> list[Event]:
-        """The next events, in order; none after the timeout. Raises: EventsLostError."""
+        """The next events, in order, as many as wait; none after the timeout. Raises: EventsLostError."""
+        events: list[Event] = []
         self._socket.settimeout(timeout_seconds)
         try:
-            received = self._socket.recv(1 << 18)
-        except TimeoutError:
-            return []
+            while len(events) < _EVENTS_AT_ONCE:
+                received = self._socket.recv(1 << 18)
+                events += [event for kind, _, body in split(received) if (event := to_event(kind, body)) is not None]
+                self._socket.settimeout(0)
+        except (TimeoutError, BlockingIOError):
+            return events
         except OSError as error:
             if error.errno == errno.ENOBUFS:
                 raise EventsLostError from error
             raise
-        return [event for kind, _, body in split(received) if (event := to_event(kind, body)) is not None]
+        return events
 
 
 def _open_socket() -> socket.socket:

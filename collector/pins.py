@@ -30,6 +30,10 @@ class LockedError(Exception):
     """Another collector of this node runs; the text is for the user."""
 
 
+class PinsError(Exception):
+    """What is pinned can't be used; the text is for the user."""
+
+
 class NodeDirectory:
     """The node's directory of layouts, held by one process at a time."""
 
@@ -54,18 +58,9 @@ class NodeDirectory:
 
     def layouts(self) -> list[str]:
         """The complete layouts; what a killed loader left is removed."""
-        names = [entry.name for entry in self.path.iterdir()]
-        if LOADING in names:
+        if (self.path / LOADING).exists():
             remove(self.path / LOADING)
-        return sorted(name for name in names if name != LOADING)
-
-    def retire(self, layout: str, *, unique: str) -> str:
-        """Rename a layout that counts no more; the next start sends what it holds, and begins with a new one."""
-        if layout.startswith(CLOSING):
-            return layout
-        name = f"{CLOSING}{unique}"
-        (self.path / layout).rename(self.path / name)
-        return name
+        return sorted(entry.name for entry in self.path.iterdir() if entry.name.startswith(("v", CLOSING)))
 
     def close(self) -> None:
         """Give the node's directory up; it and a file system of our own go when nothing is left in them."""
@@ -110,9 +105,11 @@ class Pins:
             os.close(descriptor)
         self._descriptors.clear()
 
-    def links(self) -> Iterator[str]:
-        """Names of the pinned links."""
-        return (entry.name for entry in self.directory.iterdir() if entry.name.startswith("link-"))
+    def retire(self) -> None:
+        """Rename a layout that counts no more: the next start sends what it still holds, and begins with a new one."""
+        if not self.directory.name.startswith(CLOSING):
+            name = f"{CLOSING}{self.directory.name}-{self.ring_ids['flows_ring'][:8]}"
+            self.directory = self.directory.rename(self.directory.with_name(name))
 
     def note(self, fact: str) -> None:
         """Keep a fact across a kill."""

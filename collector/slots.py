@@ -13,6 +13,7 @@ import numpy as np
 
 from collector import bpf_syscall
 from collector.pins import Pins
+from collector.records import HOOK_TOTAL, INTERFACE, SLOT
 
 SLOTS: Final = 512
 NO_SLOT: Final = 0
@@ -21,14 +22,6 @@ NO_SLOT: Final = 0
 _INLINE: Final = 1 << 16
 _FREE: Final = bytes(8)
 _KNOWN_NAMES: Final = 65_536
-_INTERFACE: Final = np.dtype(
-    [("counting_since_ns", "<u8"), ("ifindex", "<u4"), ("kind", "u1"), ("reserved", "V3"), ("name", "S16")]
-)
-"""struct kni_interface"""
-_SLOT: Final = np.dtype([("ifindex", "<u4"), ("slot", "<u2"), ("kind", "u1"), ("reserved", "u1")])
-"""struct kni_slot"""
-_TOTAL_BYTES: Final = 520
-"""struct kni_hook_total"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +46,14 @@ class Slots:
         self._gone: dict[int, None] = {}
         self._names: dict[int, str] = {}
         for number in range(1, SLOTS):
-            value = bpf_syscall.map_lookup(pins["interfaces"], _key(number), _INTERFACE.itemsize)
-            (found,) = np.frombuffer(value, _INTERFACE)
+            value = bpf_syscall.map_lookup(pins["interfaces"], _key(number), INTERFACE.itemsize)
+            (found,) = np.frombuffer(value, INTERFACE)
             if found["ifindex"]:
                 self._keep(
                     Slot(
                         number,
                         int(found["ifindex"]),
-                        int(found["kind"]),
+                        int(found["interface_kind"]),
                         found["name"].decode(errors="replace"),
                         int(found["counting_since_ns"]),
                     )
@@ -113,22 +106,22 @@ class Slots:
     def _take_away(self, slot: Slot) -> None:
         """Empty a slot: no packet finds it, its totals begin at zero."""
         place = _key(slot.ifindex % _INLINE)
-        inline = np.frombuffer(bpf_syscall.map_lookup(self._pins["slots"], place, _SLOT.itemsize), _SLOT)[0]
+        inline = np.frombuffer(bpf_syscall.map_lookup(self._pins["slots"], place, SLOT.itemsize), SLOT)[0]
         if inline["ifindex"] == slot.ifindex:
             bpf_syscall.map_update(self._pins["slots"], place, _FREE)
         else:
             bpf_syscall.map_delete(self._pins["crowded_slots"], _key(slot.ifindex))
-        zeros = bytes(bpf_syscall.possible_cpus() * _TOTAL_BYTES)
+        zeros = bytes(bpf_syscall.possible_cpus() * HOOK_TOTAL.itemsize)
         for direction in range(2):
             bpf_syscall.map_update(self._pins["hook_totals"], _key(slot.number * 2 + direction), zeros)
 
     def _write(self, slot: Slot) -> None:
-        described = (slot.counting_since_ns, slot.ifindex, slot.kind, b"", slot.name.encode()[:15])
-        value = np.array([described], _INTERFACE).tobytes()
+        described = (slot.counting_since_ns, slot.ifindex, slot.kind, 0, slot.name.encode()[:15])
+        value = np.array([described], INTERFACE).tobytes()
         bpf_syscall.map_update(self._pins["interfaces"], _key(slot.number), value)
         place = _key(slot.ifindex % _INLINE)
-        inline = np.frombuffer(bpf_syscall.map_lookup(self._pins["slots"], place, _SLOT.itemsize), _SLOT)[0]
-        entry = np.array([(slot.ifindex, slot.number, slot.kind, 0)], _SLOT).tobytes()
+        inline = np.frombuffer(bpf_syscall.map_lookup(self._pins["slots"], place, SLOT.itemsize), SLOT)[0]
+        entry = np.array([(slot.ifindex, slot.number, slot.kind, 0)], SLOT).tobytes()
         if inline["ifindex"] in {0, slot.ifindex}:
             bpf_syscall.map_update(self._pins["slots"], place, entry)
         else:

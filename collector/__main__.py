@@ -1,0 +1,98 @@
+"""The environment to a running collector: settings, clocks, signals, and the messages at the end."""
+
+import os
+import platform
+import signal
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from collector.attach import AttachError
+from collector.bpffs import BpffsError
+from collector.btf import VMLINUX
+from collector.clock import Clock
+from collector.health import PortTakenError
+from collector.loader import LoaderError
+from collector.logs import configure_logs
+from collector.netns_directory import NotANamespaceError
+from collector.pins import LockedError, PinsError
+from collector.preflight import PreflightError, check
+from collector.report import Identity
+from collector.service import Service
+from collector.settings import Settings, SettingsError, settings_of_process
+
+REFUSALS = (
+    AttachError,
+    BpffsError,
+    LoaderError,
+    LockedError,
+    NotANamespaceError,
+    PinsError,
+    PortTakenError,
+    PreflightError,
+    SettingsError,
+)
+
+log = structlog.get_logger()
+
+
+class Signals:
+    """SIGTERM and SIGINT: the first asks to stop, the second not to wait for Kafka."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._take)
+
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT. Status 1, and one message, when it can't begin."""
+    configure_logs()
+    signals = Signals()
+    try:
+        settings = settings_of_process()
+        check(
+            release=platform.release(),
+            status=Path("/proc/self/status").read_text("ascii"),
+            has_btf=VMLINUX.exists(),
+            enters_namespace=settings.netns is not None,
+        )
+        service = Service(settings, _identity(settings), clock=Clock(time.monotonic_ns, time.time_ns))
+    except (*REFUSALS, OSError) as refusal:
+        sys.stderr.write(f"kubenetinsight collector: {refusal}\n")
+        return 1
+    host, port = service.address
+    print(f"ready collector {settings.node} {host}:{port}", flush=True)
+    while not signals.count:
+        service.turn()
+    log.info("stopping")
+    left = service.stop(lambda: signals.count > 1)
+    if left:
+        sys.stderr.write(f"kubenetinsight collector: {left}\n")
+    log.info("stopped")
+    return 0
+
+
+def _identity(settings: Settings) -> Identity:
+    try:
+        own_version = version("kubenetinsight")
+    except PackageNotFoundError:  # run from its sources
+        own_version = "0"
+    return Identity(
+        node=settings.node,
+        boot_id=Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(),
+        version=own_version,
+        kernel=os.uname().release,
+        started_ns=time.time_ns(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
