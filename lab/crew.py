@@ -34,7 +34,7 @@ class Crew:
         self._failed: dict[str, int] = {}
         with log.open("wb") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-m", "lab.programs"],
+                [sys.executable, "-P", "-S", "-m", "lab.programs"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
