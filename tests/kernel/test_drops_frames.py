@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from bcc import BPF
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
@@ -17,12 +16,9 @@ from scapy.packet import Packet, Raw
 from collector.drop_layout import DropSizes
 from collector.drop_rotation import CLASSES
 from collector.namespace import run_inside
-from collector.netlink import Netlink
-from collector.netlink_messages import EGRESS, INGRESS
-from collector.netns_directory import Watched
 from tests.deadline import Eventually
 from tests.kernel.drop_kernel import Drop, DropKernel, to_bytes
-from tests.kernel.drop_world import BEYOND_V4, DEVICE, FAR_V4, FAR_V6, NEAR_V4, NEAR_V6, World, world
+from tests.kernel.drop_world import DEVICE, FAR_V4, FAR_V6, NEAR_V4, NEAR_V6, World, world
 
 FRAMES = 5
 SOURCE, PORT = 50_000, 7005
@@ -195,36 +191,3 @@ def open_tap() -> int:
     tap = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"kdtap", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
     return tap
-
-
-@pytest.fixture(scope="module")
-def shot() -> Iterator[int]:
-    """Descriptor of a classifier that drops every packet."""
-    program = BPF(text=b"int shot(struct __sk_buff *skb) { return 2; /* TC_ACT_SHOT */ }")
-    yield program.load_func(b"shot", BPF.SCHED_CLS).fd
-    program.cleanup()
-
-
-@pytest.mark.parametrize(
-    ("direction", "address", "expected"),
-    [
-        (INGRESS, FAR_V4, Drop("TC_INGRESS", "__netif_receive_skb_core")),
-        (EGRESS, BEYOND_V4, Drop("TC_EGRESS", "__dev_queue_xmit")),
-    ],
-    ids=["ingress", "egress"],
-)
-def test_a_packet_that_a_traffic_filter_shoots_is_dropped_at_the_interface(
-    kernel: DropKernel, cable: World, eventually: Eventually, shot: int, *, direction: int, address: str, expected: Drop
-) -> None:
-    ifindex = cable.far.device_index()
-    netlink = Netlink(cable.far.path)
-    assert netlink.attach(ifindex, {direction: shot}, name="shot") == (True, {direction: 0})
-    try:
-        with kernel.watching(cable.far.inode, kind=Watched.NODE):
-            send_frames(cable, IP(src=NEAR_V4, dst=address) / udp())
-            records = kernel.collect_until(eventually, address, port=PORT, packets=FRAMES)
-    finally:
-        netlink.remove_clsact(ifindex)
-        netlink.close()
-    assert kernel.count(records) == {expected: FRAMES}
-    assert set(records["ifindex"].tolist()) == {ifindex}
