@@ -1,0 +1,173 @@
+"""Merged window rows in ClickHouse to JSON objects on the topic `kubenetinsight.windows`; the leader's work.
+
+An edge's clients sit on several nodes, so in several workers: what a worker folds is no total, only ClickHouse holds
+the merged row. A window is published when its end and the delay have passed, and again whenever a range touches it
+afterwards or more of its nodes are complete. The revision, the number of ranges that touched the window, is read before
+the rows, so a row never says it is newer than it is. Consumers keep the highest revision, at equal ones the last.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from aggregator.accounts import PUBLISH_DELAY_NS
+from aggregator.fold import DST, PROTOCOL_SUMS, SRC
+from schemas.topics import WINDOWS
+from schemas.windows import WINDOW_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from aggregator.kafka import Publisher
+    from aggregator.write import ClickHouse
+
+LOOK_BACK_SECONDS: Final = 3600
+"""Where a new leader begins: publishing again does no harm."""
+INCOMPLETE_SECONDS: Final = 900
+"""So long an incomplete window is looked at again."""
+OVERLAP_SECONDS: Final = 30
+"""A range's log row may become visible so long after its own time."""
+
+_EDGE: Final = (
+    *(f"src_{name}" for name in SRC),
+    *(f"dst_{name}" for name in DST),
+    "protocol",
+    "dst_port",
+    "reporter",
+    "authoritative",
+)
+_QUANTILES: Final = {"p50_ns": 0.5, "p95_ns": 0.95, "p99_ns": 0.99}
+
+
+class Published(NamedTuple):
+    """What a table's rows are published as: the columns of the key, and the SQL of the values."""
+
+    key: tuple[str, ...]
+    values: dict[str, str]
+
+
+TABLES: Final = {
+    "window_protocols": Published(_EDGE, {name: f"sum({name})" for name in ("flows", *PROTOCOL_SUMS)}),
+    "window_latency": Published(
+        (*_EDGE, "kind"),
+        {
+            "count": "sum(count)",
+            "sum_ns": "sum(sum_ns)",
+            "min_ns": "min(min_ns)",
+            "max_ns": "max(max_ns)",
+            **{name: f"latency_quantile_ns({level}, sumMap(histogram))" for name, level in _QUANTILES.items()},
+            "buckets": "mapKeys(sumMap(histogram))",
+            "bucket_counts": "mapValues(sumMap(histogram))",
+        },
+    ),
+    "window_drops": Published(
+        (
+            "node",
+            "reason",
+            "call_site",
+            "benign",
+            *(f"src_{name}" for name in SRC),
+            *(f"dst_{name}" for name in SRC),
+            "protocol",
+        ),
+        {"packets": "sum(packets)", "bytes": "sum(bytes)"},
+    ),
+}
+
+_TOUCHED: Final = """
+SELECT toUnixTimestamp(max(at)) AS newest, groupUniqArrayArray(windows) AS touched
+FROM ingest_log WHERE at > toDateTime({since:UInt32})
+"""
+_REVISIONS: Final = """
+SELECT toUnixTimestamp(touched) AS window, uniqExact(topic, topic_id, partition, first) AS revision
+FROM ingest_log ARRAY JOIN windows AS touched
+WHERE has({windows:Array(UInt32)}, toUnixTimestamp(touched)) AND at > toDateTime({since:UInt32})
+GROUP BY touched
+"""
+_COMPLETE: Final = """
+SELECT toUnixTimestamp(window) AS window, avg(complete) AS complete
+FROM window_completeness WHERE has({windows:Array(UInt32)}, toUnixTimestamp(window))
+GROUP BY window
+"""
+
+
+class State(NamedTuple):
+    """What a window was last published as."""
+
+    revision: int
+    complete: float
+
+
+class WindowPublisher:
+    """Which windows are published, and as what; begins an hour back."""
+
+    def __init__(self, clickhouse: ClickHouse, publisher: Publisher, *, now_ns: int) -> None:
+        self._clickhouse = clickhouse
+        self._publisher = publisher
+        self._cursor = now_ns // 10**9 - LOOK_BACK_SECONDS
+        self._pending: set[int] = set()
+        self._published: dict[int, State] = {}
+
+    def publish_due(self, now_ns: int, *, check: Callable[[], None]) -> dict[str, int]:
+        """Publish what is due and has changed; the number of rows by table.
+
+        Raises: ClickHouseUnavailableError, KafkaUnavailableError; the same windows are due again then.
+        """
+        self._look_for_touched()
+        now = now_ns // 10**9
+        again = {
+            window
+            for window, state in self._published.items()
+            if state.complete < 1 and window > now - INCOMPLETE_SECONDS
+        }
+        due = [w for w in self._pending | again if (w + WINDOW_SECONDS) * 10**9 + PUBLISH_DELAY_NS <= now_ns]
+        counts = dict.fromkeys(TABLES, 0)
+        for window, state in self._states(sorted(due)).items():
+            if self._published.get(window) != state:
+                for table in TABLES:
+                    rows = list(self._rows(table, window, state=state))
+                    self._publisher.publish(WINDOWS, rows, check=check)
+                    counts[table] += len(rows)
+                self._published[window] = state
+        self._pending.difference_update(due)
+        self._forget(now - 2 * LOOK_BACK_SECONDS)
+        return counts
+
+    def _look_for_touched(self) -> None:
+        found = self._clickhouse.query(_TOUCHED, {"since": self._cursor - OVERLAP_SECONDS}).to_pylist()[0]
+        self._cursor = max(self._cursor, found["newest"])
+        self._pending.update(found["touched"])
+
+    def _states(self, windows: list[int]) -> dict[int, State]:
+        """Revision and completeness of windows, as of now."""
+        if not windows:
+            return {}
+        parameters = {"windows": windows, "since": windows[0] - WINDOW_SECONDS - OVERLAP_SECONDS * 10}
+        revisions = self._clickhouse.query(_REVISIONS, parameters).to_pylist()
+        shares = {row["window"]: row["complete"] for row in self._clickhouse.query(_COMPLETE, parameters).to_pylist()}
+        return {row["window"]: State(row["revision"], shares.get(row["window"], 0.0)) for row in revisions}
+
+    def _rows(self, table: str, window: int, *, state: State) -> Iterator[tuple[bytes, bytes]]:
+        """Key and value of each row of a window."""
+        found = self._clickhouse.query(select(table), {"window": window})
+        for row in found.to_pylist():
+            key = [table, row["window"], *(row[name] for name in TABLES[table].key)]
+            value = {"table": table, **row, "revision": state.revision, "complete": state.complete}
+            yield msgspec.json.encode(key), msgspec.json.encode(value)
+
+    def _forget(self, before: int) -> None:
+        self._published = {window: state for window, state in self._published.items() if window > before}
+
+
+def select(table: str) -> str:
+    """The SQL of a window's merged rows."""
+    keys, values = TABLES[table]
+    columns = [f"{name}" for name in keys] + [f"{sql} AS {name}_" for name, sql in values.items()]
+    outer = ["formatDateTime(window, '%Y-%m-%dT%H:%i:%SZ') AS window"]
+    outer += [*keys, *(f"{name}_ AS {name}" for name in values)]
+    return (
+        f"SELECT {', '.join(outer)} FROM (SELECT window, {', '.join(columns)} FROM {table} "  # noqa: S608  (constants)
+        f"WHERE window = toDateTime({{window:UInt32}}) GROUP BY window, {', '.join(keys)})"
+    )

@@ -1,0 +1,207 @@
+"""Settings to one running worker: what it needs is reached first, then it joins the group, and leaves it drained."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import signal
+import uuid
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+import structlog
+
+from aggregator.app import TOPICS, Aggregator, Names, Sinks
+from aggregator.health import HealthServer, Progress
+from aggregator.identities import Identities
+from aggregator.inventory import to_node_addresses
+from aggregator.kafka import Inventory, KafkaUnavailableError, Publisher, is_reachable, topic_ids
+from aggregator.kubernetes_api import ConfigurationError
+from aggregator.kubernetes_watch import WatchRefusedError, start_watch
+from aggregator.lead import TICK_SECONDS, Leader
+from aggregator.marks import read_marks
+from aggregator.metrics import Metrics
+from aggregator.outages import Outages
+from aggregator.ranges import RangeSettings
+from aggregator.write import AbandonedError, ClickHouse, ClickHouseUnavailableError, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from aggregator.objects import Event
+    from aggregator.settings import Settings
+
+DRAIN_SECONDS: Final = 24.0
+"""A stop takes as long as what has come needs to be stored, and no longer than this."""
+LEAVE_SECONDS: Final = 4.0
+PRUNE_EVERY_NS: Final = 3600 * 10**9
+KEEP_NS: Final = 24 * 3600 * 10**9
+"""Leases that ended longer ago name no record any more."""
+UNKNOWN_TABLE: Final = ("60", "81")
+"""ClickHouse's codes for an unknown table and an unknown database."""
+
+
+REFUSALS: Final = (
+    ClickHouseUnavailableError,
+    ConfigurationError,
+    KafkaUnavailableError,
+    OSError,
+    ValueError,
+    WatchRefusedError,
+)
+"""What a start can meet; each says what to do."""
+
+
+class StartError(Exception):
+    """What keeps the aggregator from starting, and what to do."""
+
+
+class Clocks(NamedTuple):
+    """Where time and chance come from."""
+
+    now_ns: Callable[[], int]
+    """Unix time."""
+    monotonic: Callable[[], float]
+    """Seconds."""
+    random: Random
+
+
+class WaitFor(Protocol):
+    """Waits until a server answers. Raises: StartError."""
+
+    def __call__(self, what: str, problem: Callable[[], str], *, where: str) -> None:
+        """`problem` is empty when the server answers."""
+
+
+class Worker(NamedTuple):
+    """A worker and what it stands on."""
+
+    aggregator: Aggregator
+    identities: Identities
+    clickhouse: ClickHouse
+    publisher: Publisher
+    inventory: Inventory
+    metrics: Metrics
+    clocks: Clocks
+
+
+async def serve(settings: Settings, clocks: Clocks, *, wait_for: WaitFor) -> int:
+    """Run one worker until SIGTERM or SIGINT; the exit status. Raises: StartError."""
+    clickhouse = ClickHouse(settings)
+    wait_for("ClickHouse", partial(_clickhouse_problem, clickhouse), where=settings.clickhouse)
+    wait_for("Kafka", partial(is_reachable, settings.kafka), where=settings.kafka)
+    metrics, progress = Metrics(), Progress(now=clocks.monotonic())
+    outages = Outages(metrics, progress, clock=clocks.monotonic)
+    try:
+        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        ranges = RangeSettings.parse(
+            pod_cidrs=settings.pod_cidrs, service_cidrs=settings.service_cidrs, cidr_labels=settings.cidr_labels
+        )
+        watch = start_watch(
+            settings.kubernetes, settings.kubeconfig, events=events, clock=clocks.now_ns, random=clocks.random
+        )
+        identities = Identities(ranges, is_watching=watch is not None)
+        identities.load(clickhouse.query("SELECT * FROM identities FINAL"))
+        ids = topic_ids(settings.kafka, TOPICS, new_id=uuid.uuid4().hex)
+        health = HealthServer(settings.listen, metrics=metrics, progress=progress, clock=clocks.monotonic)
+    except REFUSALS as error:
+        raise StartError(str(error)) from error
+    writer = Writer(clickhouse, outages, clock=clocks.monotonic)
+    publisher, inventory = Publisher(settings.kafka), Inventory(settings.kafka)
+    sinks = Sinks(writer, publisher, partial(read_marks, clickhouse, observer=outages), outages, metrics, progress)
+    aggregator = Aggregator(settings, sinks, names=Names(identities, events), topic_ids=ids)
+    try:
+        return await _run(Worker(aggregator, identities, clickhouse, publisher, inventory, metrics, clocks))
+    finally:
+        inventory.close()
+        health.close()
+        if watch:
+            watch.stop()
+
+
+async def _run(worker: Worker) -> int:
+    """From joining the group to leaving it."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await worker.aggregator.stream.start()
+    duties = [asyncio.ensure_future(duty) for duty in (worker.aggregator.run(), _lead(worker), _learn(worker))]
+    stopping = asyncio.ensure_future(stop.wait())
+    lost = asyncio.ensure_future(worker.aggregator.stream.given_up())
+    try:
+        await asyncio.wait([*duties, stopping, lost], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*duties, lost):
+            if task.done():
+                task.result()
+        return await _drain(worker)
+    finally:
+        worker.aggregator.abandon()
+        for task in (*duties, stopping, lost):
+            task.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(worker.aggregator.stream.stop(), LEAVE_SECONDS)
+
+
+async def _drain(worker: Worker) -> int:
+    """Store what has come up to now; the exit status."""
+    log = structlog.get_logger()
+    log.info("drains")
+    try:
+        await asyncio.wait_for(worker.aggregator.drain(), DRAIN_SECONDS)
+    except TimeoutError:
+        log.error("stops before everything was stored: the next worker goes on where this one was")  # noqa: TRY400
+        return 1
+    log.info("stored everything")
+    return 0
+
+
+async def _lead(worker: Worker) -> None:
+    """Do what the leader does, whenever this worker is it."""
+    leader: Leader | None = None
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        worker.metrics.leader.set(worker.aggregator.is_leader)
+        if not worker.aggregator.is_leader:
+            leader = None
+            continue
+        now_ns = worker.clocks.now_ns()
+        leader = leader or Leader(worker.clickhouse, worker.publisher, metrics=worker.metrics, now_ns=now_ns)
+        try:
+            rows = worker.identities.changed_rows()
+            await asyncio.to_thread(leader.store_identities, rows, now_ns)
+            worker.identities.confirm_rows()
+            await asyncio.to_thread(leader.publish_windows, now_ns, check=partial(_check_leader, worker.aggregator))
+        except (AbandonedError, ClickHouseUnavailableError, KafkaUnavailableError) as error:
+            structlog.get_logger().warning("the leader tries again", problem=str(error))
+
+
+def _check_leader(aggregator: Aggregator) -> None:
+    if not aggregator.is_leader:
+        raise AbandonedError
+
+
+async def _learn(worker: Worker) -> None:
+    """Learn nodes' addresses from the inventory, and forget leases that are long over."""
+    pruned_ns = 0
+    while True:
+        now_ns = worker.clocks.now_ns()
+        for value in worker.inventory.read():
+            if node := to_node_addresses(value):
+                worker.identities.learn_inventory(node.node, node.packed, observed_ns=now_ns)
+        if now_ns - pruned_ns > PRUNE_EVERY_NS:
+            worker.identities.prune(now_ns - KEEP_NS)
+            pruned_ns = now_ns
+        await asyncio.sleep(TICK_SECONDS)
+
+
+def _clickhouse_problem(clickhouse: ClickHouse) -> str:
+    """Empty when the tables are there."""
+    try:
+        clickhouse.query("SELECT topic FROM ingest_log LIMIT 0")
+    except ClickHouseUnavailableError as error:
+        if error.code in UNKNOWN_TABLE:
+            raise StartError("ClickHouse has no tables yet: run `python -m aggregator schema`") from error
+        return error.detail
+    return ""
