@@ -1,7 +1,8 @@
-"""Settings to a running system: Kafka, ClickHouse, tables and topics, aggregator, collectors, up in this order.
+"""Settings to a running system: Kafka and ClickHouse, then topics, tables, collectors and aggregator.
 
-Down goes the other way: collectors make their last export, the aggregator drains the topics to their ends, then Kafka
-and ClickHouse stop; so what was counted is stored. `up`, `demo` and the end-to-end tests all start the system here.
+Collectors start before there is an aggregator, since loading takes them a while and Kafka is their waiting room. Down
+goes along the data's path: collectors make their last export, the aggregator drains the topics to their ends, then
+Kafka and ClickHouse stop. `up`, `demo` and the end-to-end tests all start the system here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 AGGREGATOR_STOP_SECONDS = 45.0  # it drains what is in the topics for up to 30 s
 COLLECTOR_STOP_SECONDS = 20.0
 TABLES_SECONDS = 60.0
+# Each exports to the next one: what was counted is stored when the last has stopped.
+STOP_ORDER = ("collectors", "aggregator", "kafka", "clickhouse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +77,14 @@ def running_system(wanted: Wanted, *, tell: Callable[[str], None] = lambda _: No
     try:
         tell("Kafka and ClickHouse")
         kafka, clickhouse = _start_servers(crew, wanted.settings)
-        environment = {"KNI_KAFKA": kafka, "KNI_CLICKHOUSE": clickhouse, **wanted.aggregator}
-        tell("tables and topics")
+        tell("topics, tables, collectors and aggregator")
         _create_topics(kafka, is_embedded=wanted.settings.kafka is None)
+        collectors = crew.start("collectors", *(_collector(each, kafka) for each in wanted.collectors))
+        environment = {"KNI_KAFKA": kafka, "KNI_CLICKHOUSE": clickhouse, **wanted.aggregator}
         _apply_tables(environment, wanted.logs)
-        tell("aggregator")
-        (aggregator,) = crew.start(_aggregator(wanted.settings, environment))
-        aggregator.wait_ready()
-        tell("collectors")
-        collectors = crew.start(*(_collector(each, kafka) for each in wanted.collectors))
-        for collector in collectors:
-            collector.wait_ready()
+        (aggregator,) = crew.start("aggregator", _aggregator(wanted.settings, environment))
+        for child in (*collectors, aggregator):
+            child.wait_ready()
         yield System(kafka, clickhouse, aggregator=aggregator, collectors=collectors, children=crew.children)
     finally:
         tell("everything stops: collectors, aggregator, Kafka, ClickHouse")
@@ -94,30 +94,26 @@ def running_system(wanted: Wanted, *, tell: Callable[[str], None] = lambda _: No
 
 
 class Crew:
-    """Programs in the order of their start; those started in one call stop together."""
+    """Started programs by their place in the stop order."""
 
     def __init__(self, logs: Path | None) -> None:
         self._logs = logs
-        self._stages: list[list[Child]] = []
+        self._stages: dict[str, list[Child]] = {stage: [] for stage in STOP_ORDER}
 
     @property
     def children(self) -> tuple[Child, ...]:
         """Every program that was started."""
-        return tuple(child for stage in self._stages for child in stage)
+        return tuple(child for stage in self._stages.values() for child in stage)
 
-    def start(self, *programs: Program) -> tuple[Child, ...]:
-        """Start programs that need those started before, but not each other; none is waited for."""
-        stage: list[Child] = []
-        self._stages.append(stage)
-        stage.extend(Child(program, self._logs) for program in programs)  # what has started is in it if the next cannot
-        return tuple(stage)
+    def start(self, stage: str, *programs: Program) -> tuple[Child, ...]:
+        """Start programs that stop together; none is waited for."""
+        started = self._stages[stage]
+        started.extend(Child(program, self._logs) for program in programs)  # if one cannot, those before it are in
+        return tuple(started)
 
     def stop(self) -> list[str]:
-        """Stop all, the last first; what went wrong, in words."""
-        problems: list[str] = []
-        while self._stages:
-            problems += stop_together(self._stages.pop())
-        return problems
+        """Stop all in order; what went wrong, in words."""
+        return [problem for stage in STOP_ORDER for problem in stop_together(self._stages[stage])]
 
 
 def _start_servers(crew: Crew, settings: Settings) -> tuple[str, str]:
@@ -125,9 +121,11 @@ def _start_servers(crew: Crew, settings: Settings) -> tuple[str, str]:
     clickhouse: tuple[Child, ...] = ()
     kafka: tuple[Child, ...] = ()
     if settings.clickhouse is None:
-        clickhouse = crew.start(clickhouse_program(settings.clickhouse_listen, settings.data / "clickhouse"))
+        clickhouse = crew.start(
+            "clickhouse", clickhouse_program(settings.clickhouse_listen, settings.data / "clickhouse")
+        )
     if settings.kafka is None:
-        kafka = crew.start(kafka_program(settings.kafka_listen))
+        kafka = crew.start("kafka", kafka_program(settings.kafka_listen))
     return (
         settings.kafka or address_in(kafka[0].wait_ready()),
         settings.clickhouse or f"http://{address_in(clickhouse[0].wait_ready())}",
