@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,17 +10,15 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
 from lab.errors import LabError
 from lab.world import World
 from standalone.address import UsageError
+from standalone.display import Display
 from standalone.lab_system import watched_lab
 from standalone.processes import ChildError, interrupted_by_signals, python_module, wait_for_end
 from standalone.settings import Settings, child_environment, from_environment
@@ -35,7 +32,8 @@ if TYPE_CHECKING:
 LAB = "demo"
 FIRST_COLLECTOR_PORT = 9471
 TICK_SECONDS = 0.5
-SETTLE_SECONDS = 15
+SETTLE_SECONDS = 1.5  # longer than a flush takes
+SETTLE_CHECKS = 10
 INTERRUPTED = 130
 EXAMPLE = "SELECT * FROM workload_edges LIMIT 5 FORMAT PrettyCompact"
 COUNT = "SELECT count() FROM kubenetinsight.flows"
@@ -87,10 +85,10 @@ def parse(arguments: Sequence[str]) -> Wish:
 
 
 class Demo:
-    """A running lab and system, shown on a console."""
+    """A running lab and system, shown on a display."""
 
-    def __init__(self, console: Console, world: World, *, system: System) -> None:
-        self._console = console
+    def __init__(self, display: Display, world: World, *, system: System) -> None:
+        self._display = display
         self._world = world
         self._system = system
 
@@ -101,23 +99,24 @@ class Demo:
             ChildError: a program of the system ended by itself.
         """
         self._world.start_traffic()
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._console, transient=True) as progress:
-            task = progress.add_task("traffic runs", total=seconds)
-            while (elapsed := progress.tasks[0].elapsed or 0.0) < seconds:
-                self._wait(TICK_SECONDS)
-                progress.update(task, completed=elapsed, description=f"traffic runs: {self._rows():,} flow records")
+
+        def tick() -> str:
+            self._wait(TICK_SECONDS)
+            return f"{self._rows():,} flow records"
+
+        self._display.wait("traffic runs", seconds=seconds, tick=tick)
 
     def settle(self) -> None:
         """Stop traffic and wait until what it was has become rows."""
+        self._display.step("traffic ends, the last records arrive")
         self._world.stop_traffic()
         before = -1
-        for _ in range(SETTLE_SECONDS):
+        for _ in range(SETTLE_CHECKS):
             now = self._rows()
             if now == before:
                 return
             before = now
-            self._wait(2.0)
+            self._wait(SETTLE_SECONDS)
 
     def show(self) -> None:
         """The summary and a few questions with their answers; each can be asked again while everything runs.
@@ -127,12 +126,11 @@ class Demo:
         """
         if self._rows() == 0:
             raise ChildError("no rows arrived in ClickHouse")
+        self._display.say("")
         self._ask("summary")
         for question, sql in QUERIES.items():
-            self._console.print(f"\n[bold]{question}[/bold]")
-            self._console.print(
-                f"  kubenetinsight sql {shlex.quote(sql)}", style="dim", highlight=False, soft_wrap=True
-            )
+            self._display.say(f"\n{question}", style="bold")
+            self._display.say(f'  kubenetinsight sql "{sql}"', style="dim")
             self._ask("sql", sql)
 
     def keep(self) -> None:
@@ -149,7 +147,7 @@ class Demo:
             f"  curl '{self._system.clickhouse}/?database=kubenetinsight' -d '{EXAMPLE}'",
             f"  the lab's Kubernetes: KUBECONFIG={self._world.kubeconfig}",
         )
-        self._console.print("\n".join(lines), highlight=False, soft_wrap=True)
+        self._display.say("\n".join(lines))
         self._wait(None)
 
     def _wait(self, seconds: float | None) -> None:
@@ -169,37 +167,32 @@ class Demo:
             raise ChildError(f"kubenetinsight {arguments[0]} failed: its message stands above")
 
 
-def run(wish: Wish, settings: Settings, *, console: Console) -> int:
+def run(wish: Wish, settings: Settings, *, display: Display) -> int:
     """The demo from an empty machine back to an empty machine; the exit status."""
-
-    def tell(step: str) -> None:
-        console.print(f"… {step}", style="dim")
-
     is_shown = False
-    with interrupted_by_signals(), ExitStack() as stack:
+    with closing(display), interrupted_by_signals(), ExitStack() as stack:
         try:
             settings = replace(settings, data=wish.data or stack.enter_context(_scratch()))
-            tell("a cluster of network namespaces")
+            display.step("a cluster of network namespaces")
             world = stack.enter_context(World(LAB, time.time))  # noqa: TID251 - wiring: its objects need a date
-            system = stack.enter_context(_system(world, settings, tell=tell))
-            demo = Demo(console, world, system=system)
+            system = stack.enter_context(_system(world, settings, tell=display.step))
+            demo = Demo(display, world, system=system)
             demo.watch(wish.seconds)
             if not wish.is_kept:
-                tell("traffic ends, the last records arrive")
                 demo.settle()
             demo.show()
             is_shown = True
             if wish.is_kept:
                 demo.keep()
         except KeyboardInterrupt:
-            tell("interrupted")
+            display.say("interrupted")
     return 0 if is_shown else INTERRUPTED
 
 
 def main(arguments: Sequence[str]) -> int:
     """`kubenetinsight demo`; the exit status."""
     try:
-        return run(parse(arguments), from_environment(), console=Console())
+        return run(parse(arguments), from_environment(), display=Display())
     except (UsageError, ChildError, LabError) as error:
         sys.stderr.write(f"kubenetinsight demo: {error}\n")
         return 1

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from standalone.address import UsageError, parse_address
+from standalone.display import Display
 from standalone.processes import ChildError, interrupted_by_signals, wait_for_end
 from standalone.settings import from_environment
 from standalone.system import Collector, System, Wanted, running_system
@@ -91,10 +93,11 @@ Ctrl-C stops everything: the last records are exported and stored first."""
 
 def run(settings: Settings) -> int:
     """Run the system until a signal, or until one of its programs ends; the exit status."""
-    with interrupted_by_signals():
+    display = Display()
+    with closing(display), interrupted_by_signals():
         try:
-            with running_system(wanted(settings), tell=lambda step: _say(f"… {step}")) as system:
-                _say(greeting(settings, system))
+            with running_system(wanted(settings), tell=display.step) as system:
+                display.say(greeting(settings, system))
                 ended = wait_for_end(system.children)
                 name = ended.program.name if ended else "a program"
                 raise ChildError(f"{name} ended by itself: what it said last stands above; everything else is stopped")
@@ -109,8 +112,3 @@ def main(arguments: Sequence[str]) -> int:
     except (UsageError, ChildError) as error:
         sys.stderr.write(f"kubenetinsight up: {error}\n")
         return 1
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
