@@ -37,12 +37,14 @@ class Drop(NamedTuple):
 class DropKernel:
     """A drop monitor that watches no namespace yet and is not attached yet."""
 
-    def __init__(self, sizes: DropSizes) -> None:
+    def __init__(self, sizes: DropSizes, *, without: tuple[str, ...] = ()) -> None:
+        """Compile and load, as for a kernel that lacks something: KNI_HAVE_… macros to leave out."""
         os.environ["BCC_KERNEL_SOURCE"] = str(SOURCES / "kernel")
         btf = read_btf()
-        arguments = [*drop_macros(btf, sizes), f"-I{SOURCES}"]
-        self._program = BPF(text=(SOURCES / "drop_monitor.c").read_bytes(), cflags=arguments)
-        prepare_call_sites(self.map("call_site_format"))
+        macros = [macro for macro in drop_macros(btf, sizes) if macro.removeprefix("-D") not in without]
+        self._program = BPF(text=(SOURCES / "drop_monitor.c").read_bytes(), cflags=[*macros, f"-I{SOURCES}"])
+        if "-DKNI_HAVE_SNPRINTF" in macros:
+            prepare_call_sites(self.map("call_site_format"))
         self.on_drop: int = self._program.load_func(b"on_drop", BPF.RAW_TRACEPOINT).fd
         sweep: int = self._program.load_func(b"sweep_drops", BPF.SCHED_CLS).fd
         descriptors = {name: self.map(name) for name in MAPS}

@@ -1,6 +1,7 @@
 """What crosses between the drop program and Python: layouts as the compiler has them, names as the kernel has them."""
 
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from collector.netns_directory import NetnsDirectory, Watched
 from collector.records import DROP_RECORD
 from tests.deadline import Eventually
 from tests.kernel.drop_kernel import SOURCES, DropKernel
-from tests.kernel.drop_world import Namespace, World, world
+from tests.kernel.drop_world import FAR_V4, Namespace, World, world
 
 STRUCTS = {"kni_drop_key": KEY, "kni_drop_sum": SUM, "kni_drop_totals": TOTALS, "kni_drop_sweep": SWEEP}
 TYPES = "#include <stdio.h>\n#include <stddef.h>\n#include <stdint.h>\n" + "".join(
@@ -76,6 +77,28 @@ def test_the_running_kernel_says_where_its_fields_are_and_what_its_reasons_are_c
 
 def test_a_call_site_without_text_is_shown_as_an_address(kernel: DropKernel) -> None:
     assert kernel.names.call_site(0xFFFFFFFF81234567) == "0xffffffff81234567"
+
+
+def test_no_records_have_no_names(kernel: DropKernel) -> None:
+    named = kernel.names.resolve(np.zeros(0, DROP_RECORD))
+    assert (named.reasons, named.call_sites) == ([], [])
+    assert len(named.reason_index) == len(named.call_site_index) == len(named.benign) == 0
+
+
+def test_an_old_kernel_gives_neither_reasons_nor_texts_and_its_drops_are_counted_all_the_same(
+    cable: World, eventually: Eventually
+) -> None:
+    """Before 5.17 there are no reasons, before 5.13 no bpf_snprintf, before 6.11 no receiving socket."""
+    packets = 5
+    sizes = DropSizes(entries=1024, namespaces=16, call_sites=256, ring_bytes=1 << 18)
+    old = DropKernel(sizes, without=("KNI_HAVE_REASON", "KNI_HAVE_SNPRINTF", "KNI_HAVE_RX_SK"))
+    with old.watching(cable.far.inode), cable.near.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+        for _ in range(packets):
+            sending.sendto(b"dropped", (FAR_V4, 7008))
+        records = old.collect_until(eventually, FAR_V4, port=7008, packets=packets)
+    assert int(records["packets"].sum()) == packets
+    assert set(records["reason"].tolist()) == {0}
+    assert old.names.resolve(records).call_sites == [f"0x{int(records['location'][0]):x}"]
 
 
 def count_calls(work: Callable[[], object]) -> int:
