@@ -104,6 +104,7 @@ class AddressBook:
         if not self._addresses[uid]:
             del self._addresses[uid]
         self._leases.pop((address, uid), None)
+        self.changed.pop((address, uid), None)
         self._table.remove((address, uid))
         self.revision += 1
         self.fixed_revision += claim.rank is not Rank.POD

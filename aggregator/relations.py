@@ -4,7 +4,7 @@ Objects come in any order, from several watches at once. Whoever changes somethi
 to be named again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple, TypeVar
 
 from aggregator.objects import EndpointSlice, Node, Object, Owner, Pod, ReplicaSet, Resource, Service, to_workload
@@ -38,6 +38,7 @@ class Relations:
         self._pods_on_node: dict[str, set[str]] = {}
         self._slices_of_pod: dict[str, set[str]] = {}
         self._slices_of_service: dict[ServiceKey, set[str]] = {}
+        self._zones: dict[str, str] = {}
         self._service_of_pod: dict[str, str] = {}
         self._pods_of_service: dict[ServiceKey, frozenset[str]] = {}
 
@@ -61,8 +62,8 @@ class Relations:
         return next(iter(workloads), None)
 
     def zone(self, node: str) -> str:
-        """The zone of a node by name, empty where it is not known."""
-        return self.nodes[node].zone if node in self.nodes else ""
+        """The zone of a node by name, the last one where the node is gone; empty where it was never known."""
+        return self._zones.get(node, "")
 
     def put_pod(self, pod: Pod) -> Stale:
         """Take a pod as it is now."""
@@ -88,6 +89,7 @@ class Relations:
         """Take a node as it is now."""
         is_same = self.zone(node.name) == node.zone
         self.nodes[node.name] = node
+        self._zones[node.name] = node.zone
         return Stale() if is_same else Stale(frozenset(self._pods_on_node.get(node.name, ())))
 
     def put_slice(self, held: EndpointSlice) -> Stale:
@@ -105,9 +107,7 @@ class Relations:
 
     def remove_slice(self, uid: str) -> Stale:
         """Forget an EndpointSlice; a pod or service that it leaves with nothing keeps what it had last."""
-        held = self.slices.pop(uid, None)
-        if held is None:
-            return Stale()
+        held = self.slices.pop(uid)
         self._unlink_slice(held)
         return self._recall(held)
 
@@ -125,7 +125,7 @@ class Relations:
         return Stale(held.pods, frozenset({service}))
 
     def forget(self, pods: Iterable[str]) -> None:
-        """Forget pods that are gone, and what was remembered of pods that never came."""
+        """Forget pods that are gone, and what was remembered for them, or for pods that never came."""
         for uid in pods:
             pod = self.pods.pop(uid, None)
             if pod is not None:
@@ -134,31 +134,27 @@ class Relations:
             del self._service_of_pod[uid]
         for service in self._pods_of_service.keys() - self._slices_of_service.keys() - self.services.keys():
             del self._pods_of_service[service]
+        for name in self._zones.keys() - self.nodes.keys() - self._pods_on_node.keys():
+            del self._zones[name]
 
     def remove_service(self, service: Service) -> None:
-        """Forget a service, unless another has taken its name."""
-        key = (service.namespace, service.name)
-        if key in self.services and self.services[key].uid == service.uid:
-            del self.services[key]
+        """Forget a service; what it held stays named as it was."""
+        del self.services[service.namespace, service.name]
 
     def remove_node(self, node: Node) -> None:
-        """Forget a node, unless another has taken its name."""
-        if node.name in self.nodes and self.nodes[node.name].uid == node.uid:
-            del self.nodes[node.name]
+        """Forget a node, but for its zone."""
+        del self.nodes[node.name]
 
     def objects(self, resource: Resource) -> list[Object]:
         """The known objects of a resource."""
-        match resource:
-            case Resource.PODS:
-                return list(self.pods.values())
-            case Resource.SERVICES:
-                return list(self.services.values())
-            case Resource.NODES:
-                return list(self.nodes.values())
-            case Resource.REPLICA_SETS:
-                return list(self.replica_sets.values())
-            case Resource.ENDPOINT_SLICES:
-                return list(self.slices.values())
+        held: dict[Resource, Collection[Object]] = {
+            Resource.PODS: self.pods.values(),
+            Resource.SERVICES: self.services.values(),
+            Resource.NODES: self.nodes.values(),
+            Resource.REPLICA_SETS: self.replica_sets.values(),
+            Resource.ENDPOINT_SLICES: self.slices.values(),
+        }
+        return list(held[resource])
 
     def _services_of(self, pod: str) -> frozenset[ServiceKey]:
         slices = (self.slices[uid] for uid in self._slices_of_pod.get(pod, ()))
@@ -176,8 +172,7 @@ class Relations:
 
 
 def _discard(index: dict[_Key, set[str]], key: _Key, *, uid: str) -> None:
-    held = index.get(key)
-    if held is not None:
-        held.discard(uid)
-        if not held:
-            del index[key]
+    held = index[key]
+    held.discard(uid)
+    if not held:
+        del index[key]

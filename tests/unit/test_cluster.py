@@ -1,10 +1,12 @@
 """Events to leases: who held which address when, however it was told."""
 
+import ipaddress
 import itertools
 from collections.abc import Iterable
 from random import Random
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from aggregator.addresses import to_address
 from aggregator.claims import Claim, Names, Rank, to_leases
 from aggregator.cluster import ClusterState
 from aggregator.lease_table import LeaseTable
-from aggregator.leases import FOREVER, Lease
+from aggregator.leases import FOREVER, Kind, Lease
 from aggregator.objects import (
     Changed,
     Deleted,
@@ -24,6 +26,7 @@ from aggregator.objects import (
     Object,
     Owner,
     Pod,
+    Port,
     ReplicaSet,
     Resource,
     Service,
@@ -286,6 +289,119 @@ def test_pruning_forgets_what_ended_before_and_nothing_else() -> None:
     state = told(Changed((old, late, slice_of("old", "late")), 1), Deleted(old, 10), Deleted(late, 30))
     state.prune(20)
     assert (names_of(state, A, "old"), names_of(state, B, "late").pod) == (Names(), "late")
+
+
+def test_a_worker_that_stores_nothing_does_not_keep_what_is_pruned() -> None:
+    state = told(Changed((pod("old", A),), 1), Deleted(pod("old", A), 10))
+    state.prune(20)
+    assert state.book.changed == {}
+
+
+def is_published(state: ClusterState, node_name: str, port: Port) -> bool:
+    codes = {"": 0, "node-1": 1, "node-2": 2}
+    found = state.ports.table(codes.__getitem__).find(
+        np.array([codes[node_name]], "i4"), np.array([port.protocol], "u1"), ports=np.array([port.number], "u2")
+    )
+    return bool(found[0])
+
+
+def test_published_ports_are_remembered_until_they_are_pruned() -> None:
+    node_port, host_port = Port(6, 30080), Port(17, 53)
+    served, hosted = service(node_ports=(node_port,)), pod("a", A, host_ports=(host_port,))
+    state = told(Changed((served, hosted), 1))
+    state.prune(50)
+    assert is_published(state, "node-2", node_port)
+    assert is_published(state, "node-1", host_port)
+    assert not is_published(state, "node-2", host_port)
+    state.apply(Deleted(served, 60))
+    state.apply(Deleted(hosted, 60))
+    state.prune(60)
+    assert is_published(state, "node-2", node_port)
+    assert is_published(state, "node-1", host_port)
+    state.prune(70)
+    assert not is_published(state, "node-2", node_port)
+    assert not is_published(state, "node-1", host_port)
+
+
+def test_a_nodes_pod_range_is_remembered_until_it_is_pruned() -> None:
+    network = ipaddress.ip_network("10.244.1.0/24")
+    ranged = node()._replace(pod_ranges=(network,))
+    state = told(Changed((ranged,), 1))
+    state.prune(50)
+    assert set(state.pod_ranges) == {network}
+    state.apply(Deleted(ranged, 60))
+    before = state.range_revision
+    state.prune(60)
+    assert (set(state.pod_ranges), state.range_revision) == ({network}, before)
+    state.prune(61)
+    assert (state.pod_ranges, state.range_revision > before) == ({}, True)
+
+
+def test_an_inventory_told_again_changes_nothing() -> None:
+    state = told()
+    state.learn_inventory("node-1", A, observed_ns=2)
+    before = state.book.revision
+    state.learn_inventory("node-1", A, observed_ns=9)
+    assert state.book.revision == before
+
+
+def test_a_replica_set_that_is_gone_leaves_its_pods_their_name() -> None:
+    owned = pod("a", A, owner=Owner("ReplicaSet", "web-1", "uid-rs"), template_hash="1")
+    rollout = ReplicaSet("uid-rs", Owner("Rollout", "web", "uid-web"))
+    state = told(Changed((owned, rollout, rollout), 1), Deleted(rollout, 5))
+    assert names_of(state, A, "a").workload_kind == "Rollout"
+    state.apply(Listed(Resource.REPLICA_SETS, frozenset(), 9))
+    state.apply(Listed(Resource.ENDPOINT_SLICES, frozenset(), 9))
+    state.apply(Listed(Resource.NODES, frozenset(), 9))
+    assert names_of(state, A, "a").workload_kind == "Rollout"
+
+
+def test_a_node_that_moves_to_another_zone_takes_its_pods_along() -> None:
+    state = told(Changed((pod("a", A), node()), 1), Changed((node(zone="z2"),), 2))
+    assert names_of(state, A, "a").zone == "z2"
+
+
+def test_a_pod_keeps_the_zone_of_a_node_that_is_gone_until_both_are_pruned() -> None:
+    bare = pod("a", A, owner=None)
+    state = told(Changed((bare, node()), 1), Deleted(node(), 2), Changed((bare, slice_of("a", "never-came")), 3))
+    assert names_of(state, A, "a") == Names("shop", "a", "Pod", "a", "api", "node-1", "z1")
+    for last in (bare, slice_of("a", "never-came")):
+        state.apply(Deleted(last, 4))
+    state.prune(5)
+    state.apply(Changed((pod("b", A), slice_of("c")), 6))
+    assert names_of(state, A, "b") == Names("shop", "set", "StatefulSet", "b", "", "node-1", "")
+
+
+def test_a_slice_of_no_service_names_nothing() -> None:
+    state = told(Changed((pod("a", A), slice_of("a", name="")), 1))
+    assert names_of(state, A, "a").service == ""
+
+
+def test_a_slice_that_is_gone_leaves_what_others_say() -> None:
+    first, second = slice_of("a"), slice_of("a", uid="slice-2", name="admin")
+    state = told(
+        Changed((pod("a", A), service(), first, second), 1), Deleted(second, 2), Deleted(first, 3), Deleted(first, 4)
+    )
+    assert names_of(state, A, "a").service == "api"
+
+
+def test_an_empty_lease_that_was_stored_is_no_claim() -> None:
+    state = ClusterState(LeaseTable())
+    state.book.load(Lease(A, 5, 5, Kind.POD, uid="a"))
+    assert state.book.addresses(Rank.POD) == frozenset()
+
+
+def test_a_stored_service_is_known_again_with_all_its_addresses() -> None:
+    before = told(Changed((service(external_ips=(B,)),), 1))
+    state = ClusterState(LeaseTable())
+    for lease in leases(before).values():
+        state.book.load(lease)
+    state.apply(Changed((service(external_ips=(B,)),), 9))
+    assert leases(state) == {}
+    assert (state.book.addresses(Rank.CLUSTER_IP), state.book.addresses(Rank.EXTERNAL_IP)) == (
+        frozenset({SERVICE_IP}),
+        frozenset({B}),
+    )
 
 
 rank = st.sampled_from(Rank)

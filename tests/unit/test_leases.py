@@ -145,6 +145,17 @@ def test_a_snapshot_answers_as_a_search_through_a_list_would(
         assert holders(leases, f"10.0.0.{host}", at) == [expected]
 
 
+def test_a_compacted_table_says_the_same_and_forgets_unused_names() -> None:
+    table = table_of(lease(SHOP, "old", 100, 200), lease(SHOP, "new", 200))
+    table.remove((to_address(SHOP), "old"))
+    table.compact()
+    leases = table.snapshot()
+    assert holders(leases, SHOP, 150, 250) == [None, "new"]
+    assert leases.values["pod"].to_pylist() == ["", "new"]
+    assert leases.values["pod"][table.code("pod", "new")].as_py() == "new"
+    assert len(table) == 2
+
+
 def test_a_table_grows_past_its_first_size() -> None:
     count = 3000
     table = table_of(*(lease(f"10.{i >> 8}.{i & 255}.1", f"pod-{i}", 0) for i in range(count)))

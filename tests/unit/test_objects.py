@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from aggregator.addresses import to_address
-from aggregator.kubernetes_json import decode_line, decode_page
+from aggregator.kubernetes_json import decode_line, decode_page, decode_refusal
 from aggregator.objects import (
     EndpointSlice,
     Node,
@@ -267,3 +267,13 @@ def test_the_lines_of_a_watch() -> None:
     line = decode_line(Resource.PODS, bad)
     assert (line.object, line.resource_version) == (None, "13")
     assert "uid" in line.problem
+
+
+def test_a_refusal_is_what_the_server_says() -> None:
+    assert decode_refusal(b'{"kind":"Status","message":"you may not"}') == "you may not"
+    assert decode_refusal(b"<html>Bad Gateway</html>") == "<html>Bad Gateway</html>"
+
+
+def test_a_replica_set_names_its_owner() -> None:
+    raw = {"metadata": metadata("web-abc12", ownerReferences=owned_by("Deployment", "web"))}
+    assert read(Resource.REPLICA_SETS, raw) == ReplicaSet("uid-web-abc12", Owner("Deployment", "web", "uid-web"))
