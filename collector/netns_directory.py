@@ -52,7 +52,7 @@ class NetnsDirectory:
         self._watched: dict[int, Watched] = {}
         self._waiting_since: dict[str, int] = {}
         self._is_waiting = False
-        self._inotify: Final = _checked(_LIBC.inotify_init1(_NONBLOCK))
+        self._inotify: Final = _open_inotify()
         self._listen()
 
     def close(self) -> None:
@@ -126,8 +126,9 @@ class NetnsDirectory:
             return []
 
 
-def _checked(result: int) -> int:
-    if result < 0:
+def _open_inotify() -> int:
+    descriptor: int = _LIBC.inotify_init1(_NONBLOCK)
+    if descriptor < 0:
         code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
+        raise OSError(code, f"{os.strerror(code)}: no inotify instance; raise fs.inotify.max_user_instances")
+    return descriptor

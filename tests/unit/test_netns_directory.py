@@ -1,6 +1,8 @@
 """A directory's files to watched namespaces: this process's own namespace stands in where a namespace is needed."""
 
 import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,3 +99,20 @@ def test_a_dangling_name_is_no_namespace(files: Path, directory: NetnsDirectory)
 def test_a_path_that_is_no_namespace_is_refused_with_what_to_do(tmp_path: Path, path: str) -> None:
     with pytest.raises(NotANamespaceError, match=path):
         NetnsDirectory(tmp_path, Path(path))
+
+
+def test_without_an_inotify_instance_left_the_error_says_which_limit(tmp_path: Path) -> None:
+    """In a child process, because the limit on its descriptors is the nearest one."""
+    script = (
+        "import resource, sys; from pathlib import Path; from collector.netns_directory import NetnsDirectory;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); NetnsDirectory(Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    found = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert found.returncode == 1
+    assert "fs.inotify.max_user_instances" in found.stderr
+
+
+def test_a_directory_that_may_not_be_listened_to_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File name too long"):
+        NetnsDirectory(tmp_path / ("x" * 300))
