@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 PACKAGES = {
@@ -31,6 +33,20 @@ def check_requirements() -> None:
     missing = sorted({package for program, package in PACKAGES.items() if shutil.which(program) is None})
     if missing:
         raise LabError(f"the lab needs programs that are not in PATH: apt-get install {' '.join(missing)}")
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Hold back requests to stop from this thread and from what it starts meanwhile, which inherits that.
+
+    Ctrl-C reaches the whole foreground group: half of a command's work would be done. A session of its own does not
+    help, because a new process is in the old one for a moment.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def in_namespace(path: Path, *command: str) -> list[str]:
@@ -60,9 +76,8 @@ def ask(path: Path, *command: str) -> str:
 
 
 def _run(path: Path, command: tuple[str, ...], *, text: str) -> str:
-    # A session of its own: Ctrl-C reaches the whole foreground group, and the lab stops by itself, in order.
-    line = in_namespace(path, *command)
-    done = subprocess.run(line, input=text, text=True, capture_output=True, check=False, start_new_session=True)
+    with shielded():
+        done = subprocess.run(in_namespace(path, *command), input=text, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         said = " ".join((done.stderr or done.stdout).split())
         raise LabError(

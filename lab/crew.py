@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.commands import shielded
 from lab.errors import LabError
 from lab.programs.tasks import Program, to_line
 
@@ -32,7 +33,7 @@ class Crew:
         self._starting: set[str] = set()
         self._running: set[str] = set()
         self._failed: dict[str, int] = {}
-        with log.open("wb") as file:
+        with log.open("wb") as file, shielded():
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-S", "-m", "lab.programs"],
                 stdin=subprocess.PIPE,
