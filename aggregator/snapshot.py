@@ -1,6 +1,7 @@
-"""All that identification knows at one moment, immutable: leases, ranges, published ports."""
+"""Leases, ranges and published ports to one snapshot: all that identification knows at a moment, immutable."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,9 @@ from aggregator.published_ports import PortTable
 from aggregator.ranges import WORLD, Ranges
 from aggregator.reporter import AddressClass
 
-UNRESOLVED = "unresolved"
-_PLACES = {AddressClass.MULTICAST: "multicast", AddressClass.LINK_LOCAL: "link_local"}
-_LABEL = "label:"
+UNRESOLVED: Final = "unresolved"
+_PLACES: Final = {AddressClass.MULTICAST: "multicast", AddressClass.LINK_LOCAL: "link_local"}
+_LABEL: Final = "label:"
 
 
 def put_places(table: LeaseTable, labels: tuple[str, ...]) -> None:
