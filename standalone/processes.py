@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 READY_CHECK_SECONDS = 0.05
+READY_ANSWER_SECONDS = 5.0  # loading may keep both cores busy
 LAST_LINES = 5
 STANDARD_ERROR = 2
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -201,7 +202,7 @@ def _open_log(path: Path | None) -> IO[str] | None:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - the URL is a setting of ours, always http
+        with urllib.request.urlopen(url, timeout=READY_ANSWER_SECONDS) as answer:  # noqa: S310 - the URL is a setting of ours, always http
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
