@@ -2,156 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import queue
-import socket
 import threading
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
-from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from aggregator.identities import Identities
-from aggregator.kubernetes_api import ConfigurationError
-from aggregator.kubernetes_watch import PAGE, Watch, WatchRefusedError, start_watch
-from aggregator.objects import Changed, Deleted, Event, Listed, Pod, Resource
-from aggregator.ranges import RangeSettings
+from aggregator.kubernetes_watch import PAGE
+from aggregator.objects import Changed, Deleted, Listed, Pod, Resource
 from lab.apiserver import ApiServer
-from lab.store import Document, Json, Store
+from tests.integration.watched_cluster import TOKEN, ForgetfulStore, Gate, listening, pod, write_kubeconfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from lab.resources import Query
+    from lab.store import Json
     from tests.deadline import Eventually
-
-TOKEN = "a-token"
-AT = "2026-11-24T08:00:00Z"
-
-
-def pod(name: str, ip: str = "") -> Document:
-    metadata: dict[str, Json] = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "creationTimestamp": AT}
-    status: Json = {"phase": "Running", "podIPs": [{"ip": ip}] if ip else []}
-    return Document("pods", metadata, {"spec": {"nodeName": "node-1"}, "status": status})
-
-
-class ForgetfulStore(Store):
-    """A store that can lose history in the same moment as something happens."""
-
-    def delete_unheard(self, document: Document) -> None:
-        """Delete, and forget that it was: only a new list can tell."""
-        with self._changed:
-            self.delete(document)
-            self.compact()
-
-
-class Gate:
-    """A TCP port that leads to a server, can be shut, and cuts what passes it."""
-
-    def __init__(self, target: str) -> None:
-        self._target = ("127.0.0.1", int(target.rpartition(":")[2]))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.is_open = True
-        self._passing: list[socket.socket] = []
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
-
-    def cut(self) -> None:
-        """End all connections."""
-        while self._passing:
-            with suppress(OSError):  # its own end may have been faster
-                self._passing.pop().shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._accepting.join()
-        self._listener.close()
-        self.cut()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            if not self.is_open:
-                near.close()
-                continue
-            far = socket.create_connection(self._target)
-            self._passing += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _pass(source: socket.socket, sink: socket.socket) -> None:
-        with source:
-            try:
-                while piece := source.recv(1 << 16):
-                    sink.sendall(piece)
-                sink.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return
-
-
-def write_kubeconfig(path: Path, server: str, token: str = TOKEN) -> str:
-    path.write_text(
-        json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "lab",
-                "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
-                "clusters": [{"name": "lab", "cluster": {"server": server}}],
-                "users": [{"name": "lab", "user": {"token": token}}],
-            }
-        )
-    )
-    return str(path)
-
-
-class Listener:
-    """What a watch tells, applied to identities as a worker does it."""
-
-    def __init__(self, watch: Watch, events: queue.SimpleQueue[Event]) -> None:
-        self.watch = watch
-        self._events = events
-        self.heard: list[Event] = []
-        self.identities = Identities(RangeSettings(), is_watching=True)
-
-    def drain(self) -> Listener:
-        while not self._events.empty():
-            self.heard.append(self._events.get())
-            self.identities.apply(self.heard[-1])
-        return self
-
-    def is_ready(self) -> bool:
-        return self.drain().identities.ready
-
-    def pods(self) -> set[str]:
-        """Names of the pods whose lease lasts."""
-        self.drain()
-        rows = self.identities.changed_rows().to_pylist()
-        return {row["pod"] for row in rows if row["kind"] == "pod" and row["valid_to"].year == 2262}
-
-    def count(self, kind: str, resource: Resource = Resource.PODS) -> int:
-        return self.watch.tally.counts().get((resource.name.lower(), kind), 0)
-
-
-@contextmanager
-def listening(kubeconfig: str) -> Iterator[Listener]:
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    times = count(1)
-    watch = start_watch("kubeconfig", kubeconfig, events=events, clock=lambda: next(times), random=Random(7))
-    assert watch is not None
-    try:
-        yield Listener(watch, events)
-    finally:
-        watch.stop()
 
 
 @pytest.fixture
@@ -311,89 +178,3 @@ def test_stopping_breaks_off_watches_at_once(server: ApiServer, tmp_path: Path, 
         stopping = threading.Thread(target=listener.watch.stop)
         stopping.start()
         eventually(lambda: not stopping.is_alive(), within_seconds=5)
-
-
-def start(mode: str, kubeconfig: str) -> Watch | None:
-    return start_watch(mode, kubeconfig, events=queue.SimpleQueue(), clock=lambda: 1, random=Random(7))
-
-
-def test_credentials_that_are_refused_are_said_at_the_start(server: ApiServer, tmp_path: Path) -> None:
-    kubeconfig = write_kubeconfig(tmp_path / "config", server.address, token="another")
-    with pytest.raises(WatchRefusedError, match=r"does not accept our credentials \(401: Unauthorized\): renew"):
-        start("kubeconfig", kubeconfig)
-
-
-@contextmanager
-def refusing(code: int, path: str) -> Iterator[str]:
-    """A server that has empty lists, and refuses one of them."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            is_refused = self.path.partition("?")[0] == path
-            body: dict[str, Any] = {"metadata": {"resourceVersion": "1"}, "items": []}
-            if is_refused:
-                body = {"kind": "Status", "code": code, "reason": "No", "message": "you may not"}
-            text = json.dumps(body).encode()
-            self.send_response(code if is_refused else 200)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: object) -> None:
-            """Keep the test's output for the test."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_address[1]}"
-        http.shutdown()
-        thread.join()
-
-
-@pytest.mark.parametrize(
-    ("code", "resource", "message"),
-    [
-        (403, Resource.PODS, r"does not let us see pods \(403: you may not\): allow the verbs list and watch on pods"),
-        (403, Resource.ENDPOINT_SLICES, r"allow the verbs list and watch on endpointslices"),
-        (404, Resource.REPLICA_SETS, r"has no replicasets \(404: you may not\)"),
-    ],
-)
-def test_what_a_role_does_not_allow_is_said_at_the_start(
-    tmp_path: Path, code: int, resource: Resource, message: str
-) -> None:
-    with refusing(code, resource.value) as address, pytest.raises(WatchRefusedError, match=message):
-        start("kubeconfig", write_kubeconfig(tmp_path / "config", address))
-
-
-def write_nothing(path: Path) -> None:
-    path.write_text("")
-
-
-def write_no_yaml(path: Path) -> None:
-    path.write_text("clusters: [")
-
-
-def write_no_context(path: Path) -> None:
-    path.write_text('{"apiVersion": "v1", "clusters": [], "contexts": [], "users": []}')
-
-
-@pytest.mark.parametrize("write", [lambda path: None, write_nothing, write_no_yaml, write_no_context])
-@pytest.mark.parametrize("mode", ["kubeconfig", "auto"])
-def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, mode: str, write: Callable[[Path], None]) -> None:
-    path = tmp_path / "config"
-    write(path)
-    with pytest.raises(ConfigurationError, match=rf"The kubeconfig {path} cannot be used: .+ Name a file"):
-        start(mode, str(path))
-
-
-def test_outside_a_pod_in_cluster_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(ConfigurationError, match="KNI_KUBERNETES=in-cluster does not work here"):
-        start("in-cluster", "")
-
-
-def test_without_any_cluster_there_is_no_watch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert start("auto", "") is None
-    assert start("none", "") is None
