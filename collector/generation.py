@@ -89,6 +89,7 @@ class Generation:
         self.drop_counters: dict[str, int] = {}
         self.ticked_ns = self._drops_ticked_ns = 0
         self._is_flushed = False
+        self._counting_since: tuple[int | None, int] = (-1, 0)
         self.places = bpf_syscall.map_entries(pins["cold"])
 
     def step(self, publisher: Publisher) -> int:
@@ -116,6 +117,13 @@ class Generation:
             return False
         flows_done = self.flows.close(publisher, self._last_flow_facts)
         return self.drops.close(publisher, self._drop_facts) and flows_done
+
+    def counting_since_ns(self) -> int:
+        """Unix time since which every packet at the hooks is counted: told the same each time, whatever clocks do."""
+        since_ns = self.pins.counting_since_ns
+        if since_ns != self._counting_since[0]:
+            self._counting_since = (since_ns, self._node.clock.to_unix_ns(since_ns or self._node.clock.now_ns()))
+        return self._counting_since[1]
 
     def rewind(self) -> None:
         """Begin again, for a new producer, with what is not acknowledged."""
@@ -184,7 +192,7 @@ class Generation:
         now = clock.now_ns()
         return Facts(
             now_ns=clock.to_unix_ns(now),
-            counting_since_ns=clock.to_unix_ns(self.pins.counting_since_ns or now),
+            counting_since_ns=self.counting_since_ns(),
             offset_ns=clock.offset_ns(),
             held_packets=held_packets,
             held_bytes=held_bytes,

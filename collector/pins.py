@@ -82,10 +82,16 @@ class Pins:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._descriptors: dict[str, int] = {}
+        self.counting_since_ns: int | None = None
+        """Monotonic time since which every packet at the hooks is counted; None: not yet."""
         self.ring_ids: dict[str, str] = {}
         """Ring (flows_ring, drops_ring) to its 128 random bits."""
         for entry in directory.iterdir():
-            if entry.is_dir() or entry.name.startswith("link-"):
+            if entry.is_dir():
+                since_ns = int(entry.name.removeprefix(_COUNTING_SINCE))
+                self.counting_since_ns = max(since_ns, self.counting_since_ns or 0)
+                continue
+            if entry.name.startswith("link-"):
                 continue
             name, _, ring_id = entry.name.partition("-")
             self._descriptors[name] = bpf_syscall.object_get(entry)
@@ -111,32 +117,12 @@ class Pins:
             name = f"{CLOSING}{self.directory.name}-{self.ring_ids['flows_ring'][:8]}"
             self.directory = self.directory.rename(self.directory.with_name(name))
 
-    def note(self, fact: str) -> None:
-        """Keep a fact across a kill."""
-        (self.directory / fact).mkdir(exist_ok=True)
-
-    def forget(self, fact: str) -> None:
-        """Keep it no more; nothing happens when it is not known."""
-        with suppress(FileNotFoundError):
-            (self.directory / fact).rmdir()
-
-    def facts(self, prefix: str) -> list[str]:
-        """What follows the prefix in the facts kept."""
-        names = [entry.name for entry in self.directory.iterdir() if entry.is_dir()]
-        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-
-    @property
-    def counting_since_ns(self) -> int | None:
-        """Monotonic time since which every packet at the hooks is counted; None: not yet."""
-        return max((int(since) for since in self.facts(_COUNTING_SINCE)), default=None)
-
     def set_counting_since(self, now_ns: int) -> None:
         """Count from now on, without a gap."""
-        earlier = self.facts(_COUNTING_SINCE)
-        self.note(f"{_COUNTING_SINCE}{now_ns}")
-        for since in earlier:
-            if int(since) < now_ns:
-                self.forget(f"{_COUNTING_SINCE}{since}")
+        (self.directory / f"{_COUNTING_SINCE}{now_ns}").mkdir(exist_ok=True)
+        if self.counting_since_ns is not None and self.counting_since_ns < now_ns:
+            (self.directory / f"{_COUNTING_SINCE}{self.counting_since_ns}").rmdir()
+        self.counting_since_ns = now_ns
 
 
 def ring_pin(ring: str, ring_id: str) -> str:

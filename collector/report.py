@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from collector.clock import Clock
-from collector.generation import Generation
 from collector.inventory import Inventory, address_texts, hook_entries
 from collector.loop import Loop
 from collector.state import RingState, State
@@ -32,7 +31,7 @@ def to_state(identity: Identity, loop: Loop, *, watch: Watch, clock: Clock) -> S
         version=identity.version,
         started_ns=identity.started_ns,
         now_ns=clock.to_unix_ns(clock.now_ns()),
-        counting_since_ns=_counting_since_ns(active, clock),
+        counting_since_ns=active.counting_since_ns(),
         interfaces=hook_entries(watch.counted, clock.to_unix_ns),
         refused=watch.refused,
         flows=_to_ring_state(active.flows, clock),
@@ -60,15 +59,10 @@ def to_inventory(identity: Identity, loop: Loop, *, watch: Watch, clock: Clock) 
         version=identity.version,
         kernel=identity.kernel,
         time_ns=clock.to_unix_ns(clock.now_ns()),
-        counting_since_ns=_counting_since_ns(loop.active, clock),
+        counting_since_ns=loop.active.counting_since_ns(),
         addresses=address_texts(watch.addresses),
         interfaces=hook_entries(watch.counted, clock.to_unix_ns),
     )
-
-
-def _counting_since_ns(active: Generation, clock: Clock) -> int:
-    since_ns = active.pins.counting_since_ns
-    return clock.to_unix_ns(since_ns) if since_ns is not None else 0
 
 
 def _to_ring_state(stream: Stream, clock: Clock) -> RingState:

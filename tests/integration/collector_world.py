@@ -1,0 +1,290 @@
+"""A collector as a process of its own to what it sent: started, killed, stopped, its topics read back and checked."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from schemas import drop_batch, flow_batch
+from schemas.batch import Batch
+from schemas.interface_totals import read_totals
+from schemas.topics import COLLECTORS, DROPS, FLOWS
+from tests.kernel.collector_veths import Veths
+
+ROOT = Path(__file__).parents[2]
+SENDER = """
+import select, socket, sys, time
+address, count, flows, rate = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(flows)]
+begin = time.monotonic()
+for n in range(count):
+    sockets[n % flows].sendto(b"x" * 100, (address, 9))
+    ahead = n / rate - (time.monotonic() - begin) if rate else 0
+    if ahead > 0.005:
+        select.select([], [], [], ahead)
+"""
+
+
+@dataclass
+class Collector:
+    """One node's collector in a test's network namespace."""
+
+    node: str
+    bpffs: Path
+    kafka: str
+    veths: Veths
+    logs: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+    address: str = ""
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "KNI_NODE": self.node,
+            "KNI_BPFFS": str(self.bpffs),
+            "KNI_KAFKA": self.kafka,
+            "KNI_NETNS": str(self.veths.path),
+            "KNI_NETNS_DIR": str(self.logs / "netns"),
+            "KNI_UPLINKS": "",
+            "KNI_CONVERSATIONS": "4096",
+            "KNI_RING_BYTES": str(1 << 20),
+            "KNI_COLLECTOR_LISTEN": "127.0.0.1:0",
+            **self.settings,
+        }
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "collector"]
+
+    def start(self) -> None:
+        """Start, and wait until it counts."""
+        with (self.logs / "collector.log").open("a") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                env=self.environment(),
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith(f"ready collector {self.node} "), (self.logs / "collector.log").read_text()
+        self.address = line.split()[-1]
+
+    def refuse(self) -> str:
+        """Start where it must refuse: its message; the exit status is 1, and the message all that a user sees."""
+        done = subprocess.run(
+            self.command(),
+            env=self.environment(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 1, done
+        assert done.stdout == ""
+        messages = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+        assert len(messages) == 1, done.stderr
+        return messages[0]
+
+    def kill(self) -> None:
+        """End it as the kernel's out-of-memory killer would."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.kill()
+        self.process.wait(timeout=10)
+        self.process.stdout.close()
+
+    def stop(self, *, within_seconds: float = 60) -> None:
+        """End it as Kubernetes would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=within_seconds) == 0, (self.logs / "collector.log").read_text()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def get(self, page: str) -> tuple[int, str]:
+        """Status code and text of one of its pages."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}{page}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def status(self) -> dict[str, Any]:
+        return dict(json.loads(self.get("/status")[1]))
+
+    def end(self) -> None:
+        """Leave nothing behind, whatever happened."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        detach(self)
+
+
+def detach(collector: Collector, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command that removes what a collector left."""
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; from collector.detach import main; sys.exit(main({list(arguments)!r}))"],
+        env=collector.environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@dataclass
+class Topics:
+    """All that was sent to a Kafka, in order, as it stands there."""
+
+    flows: dict[str, list[Batch]] = field(default_factory=dict)
+    """By ring."""
+    drops: dict[str, list[Batch]] = field(default_factory=dict)
+    inventories: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Reader:
+    """A consumer of what one node's collector sent, from the topics' beginning."""
+
+    def __init__(self, kafka: str, node: str) -> None:
+        self._node = node
+        settings = {
+            "bootstrap.servers": kafka,
+            "group.id": "reader",
+            "enable.auto.commit": False,
+            "fetch.wait.max.ms": 20,
+            "log_level": 0,
+        }
+        self._consumer = Consumer(settings)
+        self._asking = Consumer(settings)  # one that fetches answers such questions late
+        self._next: dict[tuple[str, int], int] = {}
+        self.topics = Topics()
+
+    def read(self) -> Topics:
+        """What is there by now."""
+        ends = self._ends()
+        self._consumer.assign([TopicPartition(*where, self._next.get(where, 0)) for where in ends])
+        while any(self._next.get(where, 0) < end for where, end in ends.items()):
+            message = self._consumer.poll(10)
+            assert message is not None
+            assert message.error() is None
+            self._next[message.topic(), message.partition()] = message.offset() + 1
+            self._take(message)
+        return self.topics
+
+    def _ends(self) -> dict[tuple[str, int], int]:
+        ends = {}
+        for topic in (FLOWS, DROPS, COLLECTORS):
+            for partition in self._asking.list_topics(topic, timeout=10).topics[topic].partitions:
+                ends[topic, partition] = self._asking.get_watermark_offsets(TopicPartition(topic, partition))[1]
+        return ends
+
+    def _take(self, message: Message) -> None:
+        if message.key() != self._node.encode():
+            return
+        if message.topic() == COLLECTORS:
+            self.topics.inventories.append(json.loads(message.value()))
+            return
+        is_flow = message.topic() == FLOWS
+        read_batch = flow_batch.read_batch if is_flow else drop_batch.read_batch
+        batch = read_batch(message.value(), now_ns=time.time_ns())
+        rings = self.topics.flows if is_flow else self.topics.drops
+        rings.setdefault(batch.header.ring_id, []).append(batch)
+
+    def close(self) -> None:
+        self._consumer.close()
+        self._asking.close()
+
+
+def unrepeated(batches: list[Batch]) -> list[Any]:
+    """Record batches of a ring, each position once. Fails at a gap: a record that was never sent."""
+    reached, kept = 0, []
+    for batch in batches:
+        assert batch.header.first <= reached, f"positions {reached}…{batch.header.first} are missing"
+        fresh = batch.records.slice(min(reached - batch.header.first, batch.records.num_rows))
+        if fresh.num_rows:
+            kept.append(fresh)
+        reached = max(reached, batch.next)
+    return kept
+
+
+def packets_by_hook(batches: list[Batch]) -> dict[tuple[str, int], tuple[int, int]]:
+    """(interface, direction) to packets and bytes of its records."""
+    sums: dict[tuple[str, int], tuple[int, int]] = {}
+    for records in unrepeated(batches):
+        columns = {name: np.asarray(records.column(name)) for name in COUNTED}
+        names = records.column("interface").to_pylist()
+        for row, name in enumerate(names):
+            client = int(columns["flow_direction"][row])
+            for direction, prefix in ((client, ""), (1 - client, "reverse_")):
+                packets, octets = sums.get((name, direction), (0, 0))
+                sums[name, direction] = (
+                    packets + int(columns[f"{prefix}packets"][row]),
+                    octets + int(columns[f"{prefix}bytes"][row]),
+                )
+    return {hook: counted for hook, counted in sums.items() if counted != (0, 0)}
+
+
+COUNTED = ("flow_direction", "packets", "bytes", "reverse_packets", "reverse_bytes")
+
+
+def totals_by_hook(batches: list[Batch]) -> dict[tuple[str, int], tuple[int, int]]:
+    """(interface, direction) to packets and bytes that the hooks accounted, as told last."""
+    largest: dict[tuple[str, int], tuple[int, int]] = {}
+    for batch in batches:
+        for row in read_totals(batch.header.totals).to_pylist():
+            hook = (row["interface"], row["flow_direction"])
+            largest[hook] = max(largest.get(hook, (0, 0)), (row["accounted_packets"], row["accounted_bytes"]))
+    return {hook: counted for hook, counted in largest.items() if counted != (0, 0)}
+
+
+def udp_packets(batches: list[Batch]) -> int:
+    """Packets of UDP conversations that the peer began."""
+    found = 0
+    for records in unrepeated(batches):
+        is_udp = np.asarray(records.column("protocol")) == socket.IPPROTO_UDP
+        found += int(np.asarray(records.column("packets"))[is_udp].sum())
+    return found
+
+
+@contextmanager
+def sending(veths: Veths, address: str, *, count: int, flows: int, rate: float) -> Iterator[subprocess.Popen[bytes]]:
+    """UDP packets from the peer's namespace in the background; all are sent when the block ends."""
+    sender = subprocess.Popen(
+        ["ip", "netns", "exec", veths.peer, sys.executable, "-c", SENDER, address, str(count), str(flows), str(rate)]
+    )
+    try:
+        yield sender
+        assert sender.wait(timeout=120) == 0
+    finally:
+        if sender.poll() is None:
+            sender.kill()
+            sender.wait()
+
+
+def attached(veths: Veths, name: str) -> str:
+    """What tc and ip show of an interface's hooks."""
+    shown = [
+        veths.inside("tc", "qdisc", "show", "dev", name),
+        veths.inside("tc", "filter", "show", "dev", name, "ingress"),
+        veths.inside("tc", "filter", "show", "dev", name, "egress"),
+        veths.inside("ip", "-details", "link", "show", "dev", name),
+    ]
+    return "\n".join(line for line in "".join(shown).splitlines() if "clsact" in line or "bpf" in line or "xdp" in line)
