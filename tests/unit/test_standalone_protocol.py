@@ -97,6 +97,12 @@ def test_what_cannot_be_run_is_refused_with_clickhouses_code(
     assert str(refused.value).endswith(f"({code.name})")
 
 
+def test_a_form_is_refused_with_what_to_send_instead() -> None:
+    with pytest.raises(DatabaseError, match="send parameters in the address") as refused:
+        asked({"query": "SELECT 1"}, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert refused.value.code == Code.NOT_IMPLEMENTED
+
+
 def test_get_only_reads() -> None:
     assert asked({"query": "SELECT 1"}, is_get=True).sql == "SELECT 1"
     with pytest.raises(DatabaseError, match="method GET implies readonly") as refused:
