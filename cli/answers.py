@@ -69,14 +69,17 @@ def _parameters(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _attachments(inventories: list[dict[str, object]]) -> Answer:
-    columns = ("node", "interface", "kind", "hook", "version")
-    rows: list[tuple[object, ...]] = []
+    """One row an interface, with the hook of each direction."""
+    hooks: dict[tuple[object, ...], dict[object, object]] = {}
     for inventory in inventories:
         interfaces = inventory.get("interfaces")
         if not isinstance(interfaces, list):
             raise Complaint(f"{topics.COLLECTORS}: the inventory of {inventory.get('node')} names no interfaces")
-        rows += [
-            (inventory["node"], each["name"], each["kind"], each["hook"], inventory.get("version", ""))
-            for each in interfaces
-        ]
-    return Answer(columns, rows)
+        for each in interfaces:
+            place = (inventory["node"], each["name"], each["kind"], inventory.get("version", ""))
+            hooks.setdefault(place, {})[each["direction"]] = each["hook"]
+    rows: list[tuple[object, ...]] = [
+        (node, name, kind, by_direction.get("ingress", ""), by_direction.get("egress", ""), version)
+        for (node, name, kind, version), by_direction in hooks.items()
+    ]
+    return Answer(("node", "interface", "kind", "ingress", "egress", "version"), rows)

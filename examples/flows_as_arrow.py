@@ -20,4 +20,4 @@ while True:
     batch = pa.ipc.open_stream(message.value()).read_next_batch()
     for row in pa.table(batch).group_by("dst_port").aggregate([("bytes", "sum")]).to_pylist():
         total[row["dst_port"]] += row["bytes_sum"]
-    print(total.most_common(5), flush=True)
+        print(total.most_common(5), flush=True)

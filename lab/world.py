@@ -155,7 +155,9 @@ class World:
         """
         ends = [(self.namespace_of("outside"), "eth0")]
         ends += [(node.netns_path, device) for node in self.nodes for device in (node.uplink, *network.TUNNELS)]
-        ends += [(pod.netns_path, "eth0") for pod in self.pods if not pod.host_network]
+        for pod in self.pods:
+            if not pod.host_network:
+                ends += [(pod.netns_path, "eth0"), (pod.node.netns_path, pod.interface)]
         for path, device in ends:
             set_offloads(path, device, on=on)
 

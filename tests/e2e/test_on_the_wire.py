@@ -1,0 +1,135 @@
+"""Rows against captures that tshark counted: packets and bytes of every conversation and direction are equal."""
+
+import statistics
+from collections import defaultdict
+from ipaddress import IPv6Address, ip_address
+
+import pyarrow.compute as pc
+import pytest
+
+from schemas.flow_batch import read_batch
+from tests.e2e.wire import Counted, Direction, ack_rtts, count
+
+
+def recorded(lab, node, interface):
+    """Give packets and bytes of each direction in the flow records of an interface since the captures began."""
+    rows = lab.ask(
+        """SELECT protocol, src_addr, src_port, dst_addr, dst_port, vni,
+                  sum(packets) AS packets, sum(bytes) AS bytes,
+                  sum(reverse_packets) AS reverse_packets, sum(reverse_bytes) AS reverse_bytes
+           FROM flows
+           WHERE node = {node:String} AND interface = {interface:String} AND protocol IN (6, 17)
+               AND toUnixTimestamp64Nano(time_start) >= {began:Int64}
+           GROUP BY ALL""",
+        node=node,
+        interface=interface,
+        began=lab.began_ns,
+    )
+    found = {}
+    for row in rows:
+        client, server = text(row["src_addr"]), text(row["dst_addr"])
+        there = Direction(row["protocol"], client, row["src_port"], server, row["dst_port"], row["vni"])
+        back = Direction(row["protocol"], server, row["dst_port"], client, row["src_port"], row["vni"])
+        found[there] = Counted(row["packets"], row["bytes"])
+        found[back] = Counted(row["reverse_packets"], row["reverse_bytes"])
+    return {direction: counted for direction, counted in found.items() if counted.packets}
+
+
+def text(address):
+    address = ip_address(str(address))
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def test_every_conversation_is_as_tshark_counts_it(lab):
+    unequal: dict[object, object] = {}
+    compared = 0
+    for (node, interface), file in lab.captures.items():
+        seen, rows = count(file), recorded(lab, node, interface)
+        compared += len(seen)
+        unequal |= {
+            (node, interface, direction): (seen.get(direction), rows.get(direction))
+            for direction in seen.keys() | rows.keys()
+            if seen.get(direction) != rows.get(direction)
+        }
+
+    assert unequal == {}
+    assert compared > 500
+
+
+def test_ipv4_and_ipv6_are_compared_at_pods_and_inside_vxlan_at_uplinks(lab):
+    kinds = set()
+    for (_, interface), file in lab.captures.items():
+        kinds |= {
+            ("uplink" if interface == "eth0" else "pod", ip_address(direction.source).version, direction.vni > 0)
+            for direction in count(file)
+        }
+
+    assert kinds >= {("pod", 4, False), ("pod", 6, False), ("uplink", 4, True), ("uplink", 6, True)}
+
+
+def test_each_conversation_counts_once_with_what_its_authoritative_interface_saw(lab):
+    rows = lab.ask(
+        """SELECT node, interface,
+                  sum(packets) + sum(reverse_packets) AS packets, sum(bytes) + sum(reverse_bytes) AS bytes
+           FROM flows
+           WHERE authoritative AND protocol IN (6, 17) AND toUnixTimestamp64Nano(time_start) >= {began:Int64}
+           GROUP BY node, interface""",
+        began=lab.began_ns,
+    )
+    counted = {(row["node"], row["interface"]): (row["packets"], row["bytes"]) for row in rows}
+
+    seen = {}
+    for place, file in lab.captures.items():
+        wire = count(file)
+        mine = lab.ask(
+            """SELECT DISTINCT protocol, src_addr, src_port, dst_addr, dst_port, vni FROM flows
+               WHERE authoritative AND protocol IN (6, 17) AND node = {node:String} AND interface = {interface:String}
+                   AND toUnixTimestamp64Nano(time_start) >= {began:Int64}""",
+            node=place[0],
+            interface=place[1],
+            began=lab.began_ns,
+        )
+        packets = size = 0
+        for row in mine:
+            client, server = text(row["src_addr"]), text(row["dst_addr"])
+            for direction in (
+                Direction(row["protocol"], client, row["src_port"], server, row["dst_port"], row["vni"]),
+                Direction(row["protocol"], server, row["dst_port"], client, row["src_port"], row["vni"]),
+            ):
+                found = wire.get(direction, Counted(0, 0))
+                packets, size = packets + found.packets, size + found.size
+        seen[place] = (packets, size)
+
+    assert {place: seen[place] for place in seen if place in counted} == {
+        place: counted[place] for place in counted if place in seen
+    }
+    assert sum(packets for packets, _ in seen.values()) > 1_000
+
+
+def test_the_round_trip_times_are_those_of_tshark(lab):
+    ours = round_trips(lab)
+    compared = 0
+    for (node, interface), file in lab.captures.items():
+        for (server, port), theirs in ack_rtts(file).items():
+            mine = ours.get((node, interface, server, port), [])
+            if len(theirs) >= ENOUGH and len(mine) >= ENOUGH:
+                compared += 1
+                median = statistics.median(theirs)
+                assert statistics.median(mine) == pytest.approx(median, rel=0.05, abs=50e-6), (node, server, port)
+
+    assert compared >= 10
+
+
+ENOUGH = 50
+"""A median of fewer samples is chance."""
+
+
+def round_trips(lab):
+    """Give the sampled round trips in seconds by node, interface and the server's address and port, from the topic."""
+    found: dict[tuple[str, str, str, int], list[float]] = defaultdict(list)
+    for value in lab.doors.flows:
+        batch = read_batch(value, now_ns=lab.began_ns)
+        for row in batch.records.filter(pc.field("rtt_count") > 0).to_pylist():
+            place = (batch.header.node, row["interface"], text(IPv6Address(row["dst_addr"])), row["dst_port"])
+            found[place] += [sample / 1e9 for sample in row["rtt_samples"][: row["rtt_count"]]]
+    return found
