@@ -10,7 +10,7 @@
 /* One frame at one hook. */
 struct kni_frame {
 	u64 captured_ns; /* of a replayed capture, else 0 */
-	u32 length; /* of the socket buffer, with its VLAN tag */
+	u32 length; /* of the frame or socket buffer */
 	u32 segments; /* frames on the wire */
 	u32 full; /* bytes on the wire of each of them but the last */
 	u32 rest; /* and of the last */

@@ -13,7 +13,7 @@
 #ifndef KNI_CONNECTION_H
 #define KNI_CONNECTION_H
 
-#include "parsing.h"
+#include "packet.h"
 
 enum kni_event {
 	KNI_OPENED = 1,
@@ -26,6 +26,8 @@ enum kni_event {
 	KNI_BEGAN_ANEW = 128,
 	KNI_SYN_ACK_CAME = 256,
 	KNI_FINISHED = 512, /* whether or not it was ever open */
+	KNI_CONTENDED = 1024, /* other CPUs moved the state all the time: this segment did not */
+	KNI_HANDSHAKE = KNI_SYN_CAME | KNI_SYN_ACK_CAME | KNI_ANSWERED | KNI_ACKNOWLEDGED,
 };
 
 static __always_inline u32 kni_is_half_open(u8 phase)

@@ -7,6 +7,7 @@
 
 #include "connection.h"
 #include "latency.h"
+#include "limits.h"
 
 #define KNI_PACKETS_SHIFT 40
 #define KNI_BYTES_MASK	  ((1ull << KNI_PACKETS_SHIFT) - 1)
@@ -75,7 +76,7 @@ static __always_inline void kni_move_state(struct kni_hot *hot, const struct kni
 		if (__sync_val_compare_and_swap(&hot->state.word, old.word, next.word) == old.word)
 			return;
 	}
-	seen->events = 0;
+	seen->events = KNI_CONTENDED;
 }
 
 /* Forgets the sequence numbers of the connection before. */
@@ -111,7 +112,7 @@ static __always_inline u64 kni_connection_counts(u32 events)
 }
 
 static __always_inline void kni_note(struct kni_cold *cold, const struct kni_packet *packet,
-				     const struct kni_observation *seen, u64 now)
+				     const struct kni_observation *seen, const struct kni_frame *frame)
 {
 	u32 side = packet->side & 1;
 	u64 counts = kni_connection_counts(seen->events);
@@ -124,8 +125,77 @@ static __always_inline void kni_note(struct kni_cold *cold, const struct kni_pac
 		__sync_fetch_and_add(&cold->resets, 1ull << (side * 32));
 	if (counts)
 		__sync_fetch_and_add(&cold->connections, counts);
-	if (seen->events)
-		kni_note_handshake(cold, packet, seen->events, now);
+	if (seen->events & KNI_HANDSHAKE)
+		kni_note_handshake(cold, packet, seen->events, kni_precise_now(frame));
+}
+
+/* Whoever finds the entry before it is ready only counts. */
+static __always_inline void kni_begin_entry(struct kni_hot *hot, struct kni_cold *cold, const struct kni_packet *packet,
+					    const struct kni_frame *frame)
+{
+	union kni_state state = {};
+
+	cold->identity = packet->identity;
+	cold->identity.direction = (frame->direction ^ packet->side) & 1;
+	if (!packet->is_tunnelled)
+		__builtin_memset(cold->identity.outer, 0, sizeof(cold->identity.outer));
+	state.phase = packet->identity.protocol == KNI_TCP ? KNI_MIDSTREAM : KNI_NOT_TCP;
+	state.marks = KNI_READY;
+	__sync_lock_test_and_set(&hot->state.word, state.word);
+}
+
+/*
+ * Before a packet counts: why what is in the entry has to leave first (enum kni_flow_end_reason), 0 if it has not to. A
+ * connection's record ends before the SYN of the next.
+ */
+static __always_inline u8 kni_reason_to_export(const struct kni_hot *hot, const struct kni_cold *cold,
+					       const struct kni_packet *packet, u32 tick)
+{
+	union kni_state state = { .word = hot->state.word };
+	u32 is_syn = packet->is_tcp && (packet->tcp_flags & (KNI_SYN | KNI_ACK)) == KNI_SYN;
+
+	if (!hot->first || !(state.marks & KNI_READY))
+		return 0;
+	if (is_syn && kni_begins_anew(&state, packet->side, cold->syn_sequence == packet->sequence))
+		return KNI_END_DETECTED;
+	return (s32)(tick - hot->first) > (s32)(KNI_ACTIVE_TIMEOUT_NS >> 16) ? KNI_END_ACTIVE : 0;
+}
+
+/* Returns whether counters were spilled. */
+static __always_inline u32 kni_add(struct kni_hot *hot, struct kni_cold *cold, const struct kni_packet *packet,
+				   const struct kni_frame *frame, u32 tick)
+{
+	u32 side = packet->side & 1;
+	u32 is_half_full = kni_count(hot, side, frame);
+
+	if (is_half_full)
+		kni_spill(hot, cold, side);
+	hot->last = tick;
+	kni_measure_sizes(hot, side, frame);
+	if (frame->has_local_socket && !(hot->state.marks & KNI_LOCAL_SOCKET))
+		kni_mark(hot, KNI_LOCAL_SOCKET);
+	return is_half_full;
+}
+
+/* A TCP segment moves its connection and is timed. Returns the events (enum kni_event). */
+static __always_inline u32 kni_follow(struct kni_hot *hot, struct kni_cold *cold, const struct kni_packet *packet,
+				      const struct kni_frame *frame, struct kni_observation *seen)
+{
+	union kni_state state = { .word = hot->state.word };
+	u8 is_new_flag = packet->tcp_flags & ~(state.word >> (packet->side & 1) * 8);
+
+	if (!(state.marks & KNI_READY))
+		return 0;
+	seen->events = 0;
+	if (is_new_flag || kni_moves(&state, packet->tcp_flags))
+		kni_move_state(hot, packet, cold->syn_sequence == packet->sequence, seen);
+	if (seen->events & KNI_BEGAN_ANEW)
+		kni_forget_sequences(hot);
+	seen->retransmitted = kni_follow_data(hot, packet, frame);
+	seen->rtt_ns = kni_follow_ack(hot, packet, frame);
+	if (seen->events || seen->retransmitted || seen->rtt_ns || packet->tcp_flags & KNI_RST)
+		kni_note(cold, packet, seen, frame);
+	return seen->events;
 }
 
 #endif

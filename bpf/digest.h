@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * A conversation's identity to 63 bits, and a bucket to the place that bears them.
+ * A packet's identity, its sides put in order, to the 63 bits that name its conversation in the table.
  *
  * The digest is a conversation's only identity on the packets' path, and who sends packets chooses what is hashed. So it
  * is multilinear hashing (Carter and Wegman; Lemire and Kaser, "Strongly universal string hashing is fast", 2014): the sum
@@ -10,11 +10,62 @@
 #ifndef KNI_DIGEST_H
 #define KNI_DIGEST_H
 
-#include "table.h"
+#include "limits.h"
+#include "packet.h"
 
-#ifndef KNI_SEED
-#define KNI_SEED 0x9ae16a3b2f90404full /* the loader gives 64 random bits */
-#endif
+/*
+ * Side 0 has the higher port, at equal ports the higher address; in ICMP it is who asks, else who sends: the client, as
+ * long as nobody saw a SYN, and the same one at every interface.
+ */
+static __always_inline u64 kni_is_less(u64 a, u64 b)
+{
+	return ((~a & b) | ((~a | b) & (a - b))) >> 63; /* Warren, "Hacker's Delight", 2-12 */
+}
+
+static __always_inline u64 kni_is_lower_address(const u64 *a, const u64 *b)
+{
+	u64 is_less = kni_is_less(kni_ntohll(a[0]), kni_ntohll(b[0])),
+	    is_more = kni_is_less(kni_ntohll(b[0]), kni_ntohll(a[0]));
+
+	return is_less | (~is_more & kni_is_less(kni_ntohll(a[1]), kni_ntohll(b[1])));
+}
+
+/* By arithmetic: a side indexes memory, and behind a branch the verifier would follow each way to it apart. */
+static __always_inline u64 kni_sender_side(const struct kni_packet *packet)
+{
+	const struct kni_identity *id = &packet->identity;
+	u64 side = ((u64)id->port[0] - id->port[1]) >> 63;
+
+	if (id->port[0] == id->port[1])
+		side = kni_is_lower_address(id->address[0], id->address[1]) & 1;
+	return side;
+}
+
+static __always_inline void kni_swap_if(u64 mask, u64 *a, u64 *b)
+{
+	u64 difference = (*a ^ *b) & mask;
+
+	*a ^= difference;
+	*b ^= difference;
+}
+
+static __always_inline void kni_order(struct kni_packet *packet)
+{
+	struct kni_identity *id = &packet->identity;
+	u32 is_icmp = id->protocol == KNI_ICMP || id->protocol == KNI_ICMPV6;
+	u64 side = is_icmp ? packet->is_reply : kni_sender_side(packet), mask = -side;
+	u16 ports = (id->port[0] ^ id->port[1]) & mask;
+
+	packet->side = side;
+	id->port[0] ^= ports;
+	id->port[1] ^= ports;
+	kni_swap_if(mask, &id->address[0][0], &id->address[1][0]);
+	kni_swap_if(mask, &id->address[0][1], &id->address[1][1]);
+	if (!packet->is_tunnelled)
+		return;
+	kni_swap_if(mask, &id->outer[0][0], &id->outer[1][0]);
+	kni_swap_if(mask, &id->outer[0][1], &id->outer[1][1]);
+}
 
 /* The n-th key: splitmix64 (Steele, Lea, Flood 2014). The compiler computes it. */
 static __always_inline u64 kni_key(u64 n)
@@ -26,9 +77,18 @@ static __always_inline u64 kni_key(u64 n)
 	return x ^ x >> 31;
 }
 
-static __always_inline u64 kni_word_sum(u64 words, u64 n)
+/* What IPv6 has more than IPv4: the version itself, and the lower words of its addresses. */
+static __always_inline u64 kni_ipv6_sum(const struct kni_identity *id, u64 n)
 {
-	return (u32)words * kni_key(n) + (words >> 32) * kni_key(n + 1);
+	u64 sum = kni_key(n);
+
+#pragma unroll
+	for (u32 side = 0; side < 2; side++) {
+		sum += (u32)id->address[side][0] * kni_key(n + 1 + side * 3);
+		sum += (id->address[side][0] >> 32) * kni_key(n + 2 + side * 3);
+		sum += (u32)id->address[side][1] * kni_key(n + 3 + side * 3);
+	}
+	return sum;
 }
 
 /* half 0 or 1: its keys begin at 16 * half */
@@ -37,11 +97,13 @@ static __always_inline u64 kni_half_digest(const struct kni_identity *id, u64 ha
 	u64 n = 16 * half;
 	u64 sum = kni_key(n);
 
-	sum += kni_word_sum(id->address[0][1], n + 1) + kni_word_sum(id->address[1][1], n + 3);
-	sum += kni_word_sum((u64)id->ifindex << 32 | (u32)id->port[0] << 16 | id->port[1], n + 5);
-	sum += kni_word_sum((u64)id->ip_version << 32 | id->vni << 8 | id->protocol, n + 7);
+	sum += (id->address[0][1] >> 32) * kni_key(n + 1);
+	sum += (id->address[1][1] >> 32) * kni_key(n + 2);
+	sum += ((u64)id->port[0] << 16 | id->port[1]) * kni_key(n + 3);
+	sum += (u64)id->ifindex * kni_key(n + 4);
+	sum += ((u64)id->vni << 8 | id->protocol) * kni_key(n + 5);
 	if (id->ip_version == 6)
-		sum += kni_word_sum(id->address[0][0], n + 9) + kni_word_sum(id->address[1][0], n + 11);
+		sum += kni_ipv6_sum(id, n + 6);
 	return sum;
 }
 
@@ -49,25 +111,6 @@ static __always_inline u64 kni_half_digest(const struct kni_identity *id, u64 ha
 static __always_inline u64 kni_digest(const struct kni_identity *id)
 {
 	return (kni_half_digest(id, 0) & ~0xffffffffull) | kni_half_digest(id, 1) >> 32 | 2;
-}
-
-/*
- * 1 + the last way whose tag it is; 0: none. Without a branch, or the verifier walks seven copies of all that follows.
- */
-static __always_inline u64 kni_match(const struct kni_bucket *bucket, u64 tag)
-{
-	u64 found = 0;
-
-#pragma unroll
-	for (u64 way = 0; way < KNI_WAYS; way++) {
-		u64 difference = bucket->tag[way] ^ tag;
-		u64 same = ((difference | -difference) >> 63) - 1;
-
-		found = (found & ~same) | (same & (way + 1));
-	}
-	/* Clang proves the bound and drops the check behind; the verifier needs it. */
-	asm volatile("" : "+r"(found));
-	return found;
 }
 
 #endif

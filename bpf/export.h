@@ -120,6 +120,8 @@ static __always_inline void kni_fill_record(struct kni_flow_record *record, stru
 	u32 client = state.client & 1;
 
 	__builtin_memset(record, 0, sizeof(*record));
+	if (!span.first)
+		span.first = span.last;
 	if ((s32)(span.last - span.first) < 0)
 		span.last = span.first; /* another CPU's older clock came last */
 	record->time_start_ns = kni_from_tick(now, span.first);
@@ -149,6 +151,8 @@ static __always_inline void kni_fill_single(struct kni_flow_record *record, cons
 	record->biflow_direction = has_syn ? KNI_INITIATOR : KNI_ARBITRARY;
 	record->local_socket = frame->has_local_socket;
 	kni_fill_identity(record, &packet->identity, client);
+	if (!packet->is_tunnelled)
+		__builtin_memset(record->outer_src_addr, 0, 2 * sizeof(record->outer_src_addr));
 	record->packets[i] = frame->segments;
 	record->bytes[i] = frame->bytes;
 	record->tcp_flags[i] = packet->tcp_flags;

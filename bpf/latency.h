@@ -11,7 +11,7 @@
 #define KNI_LATENCY_H
 
 #include "clock.h"
-#include "parsing.h"
+#include "packet.h"
 
 /* What one packet adds to the cold half. */
 struct kni_observation {

@@ -141,7 +141,8 @@ struct kni_exporter {
 	u64 exported;
 	u64 refused; /* the ring was full: the growth stays in the table */
 	u64 single; /* no place in the table: a record of one packet */
-	u64 spilled;
+	u64 spilled; /* a word of counters half full */
+	u64 contended; /* a segment's flags not followed: other CPUs changed the connection all the time */
 };
 
 /*
@@ -192,7 +193,6 @@ struct kni_sweep {
 	u64 unanswered;
 	u64 retired;
 	u64 freed;
-	u64 untouched; /* what it was chosen for no longer held */
 };
 
 #endif

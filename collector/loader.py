@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -71,9 +71,11 @@ def load(directory: Path, settings: Settings) -> None:
     """Compile, load and pin everything into `directory`, which must not exist. Raises: LoaderError."""
     # libbcc reads it by getenv: where the few files stand that it wants of a kernel's headers.
     os.putenv("BCC_KERNEL_SOURCE", str(SOURCES / "kernel"))
-    flows = _compile("flow_monitor.c", [*flow_macros(settings), f"-DKNI_SEED={secrets.randbits(64)}ull"])
+    flows = _compile(
+        ("flow_monitor.c", "flow_sweep.c"), [*flow_macros(settings), f"-DKNI_SEED={secrets.randbits(64)}ull"]
+    )
     macros = _drop_macros()
-    drops = _compile("drop_monitor.c", macros)
+    drops = _compile(("drop_monitor.c",), macros)
     if "-DKNI_HAVE_SNPRINTF" in macros:
         # The verifier takes a format from a map that can't change any more.
         bpf_syscall.map_update(drops["call_site_format"].map_fd, bytes(4), _CALL_SITE_FORMAT)
@@ -89,12 +91,14 @@ def load(directory: Path, settings: Settings) -> None:
     _pin(directory, pins)
 
 
-def _compile(name: str, macros: list[str]) -> "BPF":
+def _compile(names: Sequence[str], macros: list[str]) -> "BPF":
+    """Compile sources as one text: BCC rewrites the map calls in that alone, not in what it includes."""
     from bcc import BPF  # noqa: PLC0415 - the layout's name can be had without it
 
-    source = SOURCES / name
-    with _told_by_compiler(f"{source} does not compile"):
-        return BPF(src_file=str(source).encode(), cflags=[f"-I{SOURCES}", *macros, *_WARNINGS])
+    sources = [SOURCES / name for name in names]
+    with _told_by_compiler(f"{sources[0]} does not compile"):
+        text = b"\n".join(source.read_bytes() for source in sources)
+        return BPF(text=text, cflags=[f"-I{SOURCES}", *macros, *_WARNINGS])
 
 
 def _load_programs(module: "BPF", kinds: Mapping[str, int]) -> dict[str, int]:

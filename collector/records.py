@@ -138,7 +138,14 @@ HOOK_TOTAL = np.dtype(
 )
 
 EXPORTER = np.dtype(
-    [("paused_until_ns", "<u8"), ("exported", "<u8"), ("refused", "<u8"), ("single", "<u8"), ("spilled", "<u8")],
+    [
+        ("paused_until_ns", "<u8"),
+        ("exported", "<u8"),
+        ("refused", "<u8"),
+        ("single", "<u8"),
+        ("spilled", "<u8"),
+        ("contended", "<u8"),
+    ],
 )
 
 SLOT = np.dtype([("ifindex", "<u4"), ("slot", "<u2"), ("interface_kind", "u1"), ("reserved", "u1")])
@@ -166,7 +173,6 @@ SWEEP = np.dtype(
         ("unanswered", "<u8"),
         ("retired", "<u8"),
         ("freed", "<u8"),
-        ("untouched", "<u8"),
     ]
 )
 

@@ -28,7 +28,7 @@ _CLOCK_SLACK_NS: Final = 20_000_000
 """The kernel's coarse clock is behind by up to a jiffy, 10 ms at most."""
 _NOT_IP: Final = bytes(12) + b"\x88\xb5" + bytes(50)
 """A test-run wants a frame; each fires kfree_skb for it, so it is of an experimental ethertype (IEEE 802)."""
-_COUNTERS: Final = ("exported", "refused", "unanswered", "retired", "freed", "untouched")
+_COUNTERS: Final = ("exported", "refused", "unanswered", "retired", "freed")
 
 Places = npt.NDArray[np.int64]
 

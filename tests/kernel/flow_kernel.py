@@ -15,6 +15,7 @@ from collector.ring import Ring
 from collector.sweep import Policy, Scan, Sweeper
 
 SOURCES = Path(__file__).parents[2] / "bpf"
+FLOW_SOURCES = ("flow_monitor.c", "flow_sweep.c")
 MAPS = (
     *("table", "cold", "hook_totals", "exporters", "slots", "crowded_slots"),
     *("interfaces", "jobs", "sweeps", "flows_ring"),
@@ -41,7 +42,7 @@ class FlowKernel:
     def __init__(self, *macros: str, more: str = "") -> None:
         """`more`: C that stands behind flow_monitor.c in the same compilation."""
         os.environ["BCC_KERNEL_SOURCE"] = str(SOURCES / "kernel")
-        text = (SOURCES / "flow_monitor.c").read_text(encoding="utf-8") + more
+        text = "".join((SOURCES / part).read_text(encoding="utf-8") for part in FLOW_SOURCES) + more
         arguments = [f"-I{SOURCES}", "-Wno-macro-redefined", *macros]
         self._module = BPF(text=text.encode(), cflags=arguments)
         self.programs = {hook: self.load(*hook.value) for hook in Hook}
