@@ -71,12 +71,19 @@ def _times(values: npt.NDArray[np.uint64], offset_ns: int) -> pa.Array:
 
 
 def _dictionary(index: npt.NDArray[np.intp], names: list[str]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(_adopt(_INDEX, index.astype(np.int32)), pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(_adopt(_INDEX, index.astype(np.int32)), to_strings(names))
 
 
 def _interfaces(ifindexes: npt.NDArray[np.uint32], names: Mapping[int, str]) -> pa.Array:
     different, index = np.unique(ifindexes, return_inverse=True)
     return _dictionary(index, [names.get(ifindex, "") for ifindex in different.tolist()])
+
+
+def to_strings(texts: list[str]) -> pa.Array:
+    """An Arrow array of texts. `pa.array` would import pandas first, where that is installed: 40 MB and a second."""
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
 
 
 def _samples(samples: npt.NDArray[np.uint16], counts: npt.NDArray[np.uint32]) -> pa.Array:

@@ -17,6 +17,7 @@ POD: Final = 1
 KINDS: Final = ("uplink", "pod")
 
 _LOOPBACK: Final = "lo"
+_GLOB: Final = frozenset("*?[")
 _MASTERS: Final = ("bond", "team", "bridge")
 
 
@@ -51,6 +52,13 @@ def choose(links: Iterable[Link], default_route: set[int], *, settings: Settings
         if link.ifindex not in uplinks and _is_pod(link, settings.pods)
     }
     return uplinks | pods
+
+
+def missing_uplink(links: Iterable[Link], settings: Settings) -> str | None:
+    """An uplink by name that is not there: the node would be counted without it, in silence."""
+    names = {link.name for link in links}
+    patterns = [uplink.pattern for uplink in settings.uplinks if uplink.pattern != DEFAULT_ROUTE]
+    return next((name for name in patterns if not set(name) & _GLOB and name not in names), None)
 
 
 def _is_excluded(link: Link, settings: Settings) -> bool:

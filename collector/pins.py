@@ -10,10 +10,13 @@ dot: the kernel refuses it.
 
 import fcntl
 import os
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from collector import bpf_syscall
 from collector.bpffs import exclusive, mount, mount_point, unmount
@@ -23,6 +26,8 @@ LOADING: Final = "loading"
 CLOSING: Final = "closing-"
 """Prefix of a layout that counts no more: what it holds still has to be sent."""
 _RING_SUFFIX: Final = "_ring-"
+_VALUE_BYTES_OFFSET: Final = 12
+"""In struct bpf_map_info."""
 _COUNTING_SINCE: Final = "counting_since-"
 
 
@@ -104,6 +109,19 @@ class Pins:
 
     def __contains__(self, name: str) -> bool:
         return name in self._descriptors
+
+    def check(self, dtypes: Mapping[str, np.dtype[np.void]]) -> None:
+        """Raises: PinsError, unless each map's values are as large as what they are to be read as.
+
+        A system call that copies a larger value than there is room for destroys this process's memory.
+        """
+        for name, dtype in dtypes.items():
+            (size,) = struct.unpack_from("<I", bpf_syscall.object_info(self[name]), _VALUE_BYTES_OFFSET)
+            if size != dtype.itemsize:
+                raise PinsError(
+                    f"{self.directory / name} holds values of {size} bytes where {dtype.itemsize} belong: pinned by "
+                    "another version of the collector; stop it with its own, or run `kubenetinsight detach`"
+                )
 
     def close(self) -> None:
         """Close all descriptors; the pins stay."""

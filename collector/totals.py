@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from collector import bpf_syscall
+from collector.batches import to_strings
 from collector.pins import Pins
 from collector.records import HOOK_TOTAL
 from collector.slots import NO_SLOT, Slot, Slots
@@ -91,11 +92,11 @@ class Totals:
         slots = [reading.slots[row // _DIRECTIONS] for row in rows]
         values = reading.values[rows]
         columns = [
-            pa.array([slot.name for slot in slots]),
-            pa.array([slot.ifindex for slot in slots], pa.uint32()),
-            pa.array([slot.kind for slot in slots], pa.uint8()),
-            pa.array([row % _DIRECTIONS for row in rows], pa.uint8()),
-            pa.array([self._hook(slot.ifindex, row % _DIRECTIONS) for slot, row in zip(slots, rows, strict=True)]),
+            to_strings([slot.name for slot in slots]),
+            pa.array(np.array([slot.ifindex for slot in slots], np.uint32)),
+            pa.array(np.array([slot.kind for slot in slots], np.uint8)),
+            pa.array(np.array([row % _DIRECTIONS for row in rows], np.uint8)),
+            to_strings([self._hook(slot.ifindex, row % _DIRECTIONS) for slot, row in zip(slots, rows, strict=True)]),
             *(pa.array(values[unit][:, outcome]) for outcome in range(len(OUTCOMES)) for unit in _UNITS),
             _lists(values["size_packets"], len(PROTOCOL_CLASSES) * SIZE_BUCKETS),
             _lists(values["size_bytes"], len(PROTOCOL_CLASSES)),

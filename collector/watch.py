@@ -18,7 +18,7 @@ from collector.interfaces import Watched, choose
 from collector.netlink import Events, EventsLostError, Netlink
 from collector.netlink_messages import Event, Gone, Link
 from collector.pins import Pins
-from collector.settings import DEFAULT_ROUTE, Settings, SettingsError
+from collector.settings import DEFAULT_ROUTE, Settings
 from collector.slots import Slots
 
 _LOOK_AGAIN_NS: Final = 5 * 10**9
@@ -69,10 +69,9 @@ class Watch:
     def start(self) -> None:
         """Attach to what is there, and go on with what comes.
 
-        Raises: AttachError, SettingsError; then nothing that was not attached before is attached.
+        Raises: AttachError; then nothing that was not attached before is attached.
         """
         self._look()
-        self._check_names()
         chosen = choose(self._links.values(), self._default_route, settings=self._settings)
         try:
             for watched in chosen.values():
@@ -223,13 +222,3 @@ class Watch:
             if not counted.attachment.is_gapless:
                 with suppress(OSError):
                     self._attacher.detach(counted.attachment)
-
-    def _check_names(self) -> None:
-        """Raises: SettingsError for an uplink by name that is not there: the node would be counted without it."""
-        names = sorted(link.name for link in self._links.values())
-        for uplink in self._settings.uplinks:
-            is_name = uplink.pattern != DEFAULT_ROUTE and not set(uplink.pattern) & set("*?[")
-            if is_name and uplink.pattern not in names:
-                raise SettingsError(
-                    f"KNI_UPLINKS={uplink.pattern}: the node has no such interface; it has {', '.join(names)}"
-                )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from collector.interfaces import POD, UPLINK, choose
+from collector.interfaces import POD, UPLINK, choose, missing_uplink
 from collector.netlink_messages import Link
 from collector.settings import Settings, Uplink, read_settings
 
@@ -74,3 +74,12 @@ def test_links_that_stand_on_each_other_in_a_circle_do_not_hang_the_choice() -> 
     circle = [Link(2, "a", lower=3), Link(3, "b", lower=2)]
     settings = Settings(node="n", uplinks=(Uplink("a"),), pods=())
     assert set(choose(circle, set(), settings=settings)) == {2}
+
+
+@pytest.mark.parametrize(
+    ("uplinks", "missing"),
+    [("eth0,bond0=tc", None), ("eth0,eth9=xdp", "eth9"), ("eth9*,default-route", None), ("", None)],
+)
+def test_an_uplink_by_name_must_be_there_one_by_glob_may_come_later(uplinks: str, missing: str | None) -> None:
+    settings = read_settings({"KNI_NODE": "n", "KNI_UPLINKS": uplinks})
+    assert missing_uplink(ALL, settings) == missing

@@ -1,0 +1,138 @@
+"""SIGKILL at every moment of a record's way: nothing lost, and what comes twice is known by its positions."""
+
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from standalone.processes import Child, stop_together
+from standalone.servers import address_in, kafka_program
+from tests.deadline import Eventually
+from tests.integration.collector_world import (
+    Collector,
+    Reader,
+    packets_by_hook,
+    sending,
+    totals_by_hook,
+    udp_packets,
+)
+from tests.kernel.collector_veths import Veths
+
+NewCollector = Callable[..., Collector]
+NewReader = Callable[[Collector], Reader]
+
+
+@pytest.fixture
+def broker() -> Iterator[tuple[str, int]]:
+    """An embedded Kafka's address and process, for a test that stops it for a while."""
+    child = Child(kafka_program("127.0.0.1:0"), None)
+    address = address_in(child.wait_ready())
+    yield address, child.process.pid
+    os.kill(child.process.pid, signal.SIGCONT)
+    assert stop_together([child]) == []
+
+
+def check(reader: Reader, sent: int) -> None:
+    """Every packet that was sent is in one record, and the hooks say the same."""
+    (batches,) = reader.read().flows.values()
+    assert batches[-1].header.closed
+    assert udp_packets(batches) == sent
+    assert packets_by_hook(batches) == totals_by_hook(batches)
+
+
+def test_killed_again_and_again_under_traffic_it_loses_nothing(
+    node: Veths, new_collector: NewCollector, new_reader: NewReader, *, embedded: str, eventually: Eventually
+) -> None:
+    collector = new_collector(embedded, KNI_UPLINKS="v0=xdp")
+    reader = new_reader(collector)
+    moments = random.Random(7)
+    collector.start()
+    with sending(node, "10.9.0.1", count=100_000, flows=200, rate=5_000) as sender:
+        for _ in range(8):
+            sent_before = collector.status()["rings"][0]["records_sent"]
+            wanted = sent_before + moments.randrange(600)
+            eventually(
+                lambda wanted=wanted: collector.status()["rings"][0]["records_sent"] >= wanted, within_seconds=20
+            )
+            collector.kill()
+            collector.start()
+        assert sender.poll() is None, "the traffic ended before the last kill"
+    collector.stop()
+    check(reader, 100_000)
+
+
+def test_killed_between_sending_and_the_answer_it_sends_again_under_the_same_positions(
+    node: Veths,
+    new_collector: NewCollector,
+    new_reader: NewReader,
+    *,
+    broker: tuple[str, int],
+    eventually: Eventually,
+) -> None:
+    address, process = broker
+    collector = new_collector(address, KNI_UPLINKS="v0=xdp")
+    reader = new_reader(collector)
+    collector.start()
+    eventually(lambda: collector.get("/readyz")[0] == 200, within_seconds=20)
+    os.kill(process, signal.SIGSTOP)
+    with sending(node, "10.9.0.1", count=3_000, flows=300, rate=0):
+        pass
+    eventually(lambda: collector.status()["rings"][0]["records"] >= 300, within_seconds=20)
+    eventually(lambda: collector.status()["rings"][0]["batches_in_flight"] >= 2, within_seconds=20)
+    collector.kill()
+    os.kill(process, signal.SIGCONT)
+    collector.start()
+    collector.stop()
+    check(reader, 3_000)
+    (batches,) = reader.topics.flows.values()
+    repeated = sum(batch.records.num_rows for batch in batches) - batches[-1].header.first
+    assert repeated in {0, 300}, "what the broker had received before the kill came again, whole or not at all"
+
+
+def test_a_stalled_broker_fills_the_ring_then_the_table_and_nothing_is_lost(
+    node: Veths,
+    new_collector: NewCollector,
+    new_reader: NewReader,
+    *,
+    broker: tuple[str, int],
+    eventually: Eventually,
+) -> None:
+    address, process = broker
+    collector = new_collector(address, KNI_UPLINKS="v0=xdp", KNI_RING_BYTES="65536")
+    reader = new_reader(collector)
+    collector.start()
+    eventually(lambda: collector.get("/readyz")[0] == 200, within_seconds=20)
+    os.kill(process, signal.SIGSTOP)
+    with sending(node, "10.9.0.1", count=20_000, flows=1_000, rate=5_000):
+        pass
+    eventually(lambda: collector.status()["rings"][0]["records"] == 255, within_seconds=20)
+    eventually(lambda: collector.status()["held_packets"] > 0, within_seconds=20)
+    eventually(lambda: collector.get("/readyz")[0] == 503, within_seconds=30)
+    assert collector.get("/healthz")[0] == 200, "Kafka being away is no reason to start anew"
+    os.kill(process, signal.SIGCONT)
+    eventually(lambda: collector.status()["held_packets"] == 0, within_seconds=60)
+    collector.stop()
+    check(reader, 20_000)
+
+
+def test_stopped_while_kafka_is_away_it_keeps_everything_for_the_next_start(
+    node: Veths, new_collector: NewCollector, new_reader: NewReader, *, embedded: str
+) -> None:
+    away = new_collector("127.0.0.1:1", KNI_UPLINKS="v0=xdp")
+    away.start()
+    with sending(node, "10.9.0.1", count=1_000, flows=10, rate=0):
+        pass
+    away.stop()
+    told = (away.logs / "collector.log").read_text()
+    assert "stay pinned" in told
+    assert "the next start" in told
+    collector = new_collector(embedded, KNI_UPLINKS="v0=xdp")
+    collector.start()
+    collector.stop()
+    closed = [batches for batches in new_reader(collector).read().flows.values() if udp_packets(batches)]
+    (batches,) = closed
+    assert batches[-1].header.closed
+    assert udp_packets(batches) == 1_000
+    assert packets_by_hook(batches) == totals_by_hook(batches)
