@@ -71,7 +71,10 @@ def _times(values: npt.NDArray[np.uint64], offset_ns: int) -> pa.Array:
 
 
 def _dictionary(index: npt.NDArray[np.intp], names: list[str]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(_adopt(_INDEX, index.astype(np.int32)), to_strings(names))
+    """Names by index; each stands once in the dictionary, or ClickHouse refuses the batch (code 117)."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    unique = np.array([places[name] for name in names], dtype=np.int32)
+    return pa.DictionaryArray.from_arrays(_adopt(_INDEX, unique[index]), to_strings(list(places)))
 
 
 def _interfaces(ifindexes: npt.NDArray[np.uint32], names: Mapping[int, str]) -> pa.Array:
