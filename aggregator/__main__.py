@@ -39,9 +39,8 @@ def main() -> int:
         settings = Settings.from_environment(os.environ)
         if arguments.command == "schema":
             _wait_for("ClickHouse", lambda: _ping(settings), where=settings.clickhouse)
-            print(
-                f"applied {len(apply_schema(settings))} files to {settings.clickhouse_database} at {settings.clickhouse}"
-            )
+            count = len(apply_schema(settings))
+            print(f"applied {count} files to {settings.clickhouse_database} at {settings.clickhouse}")
             return 0
         return asyncio.run(serve(settings, Clocks(time.time_ns, time.monotonic, SystemRandom()), wait_for=_wait_for))
     except (SettingsError, StartError, ClickHouseUnavailableError) as error:

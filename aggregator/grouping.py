@@ -52,7 +52,8 @@ def sums(values: npt.NDArray[np.unsignedinteger], groups: Groups) -> npt.NDArray
     wide = values.astype("u8")
     low, high = wide & np.uint64(0xFFFFFFFF), wide >> _HALF
     low_sum, high_sum = (np.bincount(groups.number, half, count).astype("u8") for half in (low, high))
-    return low_sum + (high_sum << _HALF)
+    whole: npt.NDArray[np.uint64] = low_sum + (high_sum << _HALF)
+    return whole
 
 
 def _renumber(packed: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:

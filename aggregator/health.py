@@ -22,27 +22,37 @@ if TYPE_CHECKING:
 STALLED_SECONDS: Final = 120.0
 """Longer than any rebalance; an outage of Kafka or ClickHouse is waited out and stated in the answer, not punished."""
 
+FIRST_ASSIGNMENT: Final = "its first assignment"
+
 
 class Progress:
     """When this worker last stored something, and what keeps it from doing so; safe from any thread."""
 
     def __init__(self, *, now: float) -> None:
         self._moved = now
-        self.waiting_for = "its first assignment"
+        self._away = {FIRST_ASSIGNMENT: None}
+
+    @property
+    def waiting_for(self) -> str:
         """What the worker waits for, empty while it works."""
+        return ", ".join(tuple(self._away))
 
     def moved(self, now: float) -> None:
         """Messages were stored, or there are none."""
         self._moved = now
-        self.waiting_for = ""
+        self._away.pop(FIRST_ASSIGNMENT, None)
 
-    def waits(self, reason: str) -> None:
+    def waits(self, server: str) -> None:
         """Work goes on as soon as somebody else does."""
-        self.waiting_for = reason
+        self._away[server] = None
+
+    def goes_on(self, server: str) -> None:
+        """Somebody else does again."""
+        self._away.pop(server, None)
 
     def is_stalled(self, now: float) -> bool:
         """Nothing moved for long, and nobody else is to blame."""
-        return not self.waiting_for and now - self._moved > STALLED_SECONDS
+        return not self._away and now - self._moved > STALLED_SECONDS
 
 
 class HealthServer:

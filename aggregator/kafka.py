@@ -69,7 +69,8 @@ def topic_ids(bootstrap: str, names: Iterable[str], *, new_id: str) -> dict[str,
             _require(client.list_topics(name, timeout=ANSWER_SECONDS).topics[name].error, name)
         if str(client.list_topics(timeout=ANSWER_SECONDS).cluster_id).startswith(EMBEDDED_CLUSTER):
             return dict.fromkeys(names, _incarnation(bootstrap, new_id))
-        found = AdminClient({"bootstrap.servers": bootstrap}).describe_topics(TopicCollection(names))
+        admin = AdminClient({"bootstrap.servers": bootstrap})  # must outlive the answers
+        found = admin.describe_topics(TopicCollection(names))
         return {name: str(future.result(ANSWER_SECONDS).topic_id) for name, future in found.items()}
     except KafkaException as error:
         raise KafkaUnavailableError(_text(error)) from error
@@ -90,7 +91,7 @@ def _incarnation(bootstrap: str, new_id: str) -> str:
         message = consumer.poll(ANSWER_SECONDS)
         if message is None or message.error():
             raise KafkaUnavailableError(f"cannot read {INCARNATION}: {message and message.error()}")
-        return str(message.value().decode())
+        return (message.value() or b"").decode()
     finally:
         consumer.close()
 
@@ -114,8 +115,9 @@ class Inventory:
         if not self._is_assigned and not self._assign():
             return
         for message in self._consumer.consume(num_messages=1000, timeout=0.0):
-            if not message.error() and message.value():
-                yield message.value()
+            value = message.value()
+            if not message.error() and value:
+                yield value
 
     def close(self) -> None:
         """Let go of the connection."""

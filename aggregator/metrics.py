@@ -26,7 +26,7 @@ class Metrics:
         self.records = self._counter("records", "Records stored", labels=("topic",))
         self.ranges = self._counter("ranges", "Ranges stored", labels=("topic",))
         self.repeated = self._counter(
-            "repeated_records", "Records skipped: their positions were stored before", ("topic",)
+            "repeated_records", "Records skipped: their positions were stored before", labels=("topic",)
         )
         self.gaps = self._counter("gap_records", "Ring positions that never came", labels=("topic",))
         self.unresolved = self._counter(

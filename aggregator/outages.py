@@ -1,4 +1,4 @@
-"""Inserts and heartbeats to words: who is waited for; said when it begins, now and then while it lasts, and at its end."""
+"""Inserts and heartbeats to words: who is waited for; said when it begins, while it lasts, and when it is over."""
 
 from __future__ import annotations
 
@@ -25,28 +25,30 @@ class Outages:
         self._progress = progress
         self._clock = clock
         self._log = structlog.get_logger()
-        self._said: dict[str, float] = {}
+        self._said: dict[tuple[str, str], float] = {}
 
     def inserted(self, table: str, *, rows: int, seconds: float) -> None:
         """A block is stored."""
         self._metrics.inserted(table, rows=rows, seconds=seconds)
-        self.is_back("ClickHouse")
+        self.is_back("ClickHouse", table)
 
     def retried(self, table: str, error: ClickHouseUnavailableError) -> None:
         """A block will be tried again."""
         self._metrics.retried(table, error)
-        self.is_away("ClickHouse", error.detail)
+        self.is_away("ClickHouse", table, problem=error.detail)
 
-    def is_away(self, server: str, problem: str) -> None:
-        """A server does not do its part; work goes on by itself when it does."""
+    def is_away(self, server: str, part: str = "", *, problem: str) -> None:
+        """A server, or a part of it, does not do what is asked; work goes on by itself when it does."""
         self._progress.waits(server)
         now = self._clock()
-        if now - self._said.get(server, -REPEAT_SECONDS) >= REPEAT_SECONDS:
-            self._said[server] = now
-            self._log.warning("waits for a server", server=server, problem=problem)
+        if now - self._said.get((server, part), -REPEAT_SECONDS) >= REPEAT_SECONDS:
+            self._said[server, part] = now
+            self._log.warning("waits for a server", server=server, part=part, problem=problem)
 
-    def is_back(self, server: str) -> None:
-        """A server does its part."""
-        if self._said.pop(server, None) is not None:
-            self._log.warning("a server is back", server=server)
-            self._progress.moved(self._clock())
+    def is_back(self, server: str, part: str = "") -> None:
+        """A server does what is asked."""
+        if self._said.pop((server, part), None) is None:
+            return
+        self._log.warning("a server is back", server=server, part=part)
+        if server not in {each for each, _ in tuple(self._said)}:
+            self._progress.goes_on(server)

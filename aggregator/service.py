@@ -127,14 +127,14 @@ async def _run(worker: Worker) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await worker.aggregator.stream.start()
-    duties = [asyncio.ensure_future(duty) for duty in (worker.aggregator.run(), _lead(worker), _learn(worker))]
-    stopping = asyncio.ensure_future(stop.wait())
+    duties = [asyncio.ensure_future(duty) for duty in (worker.aggregator.run(), _lead(worker), _tend(worker))]
+    stopping = asyncio.ensure_future(_once(stop))
     lost = asyncio.ensure_future(worker.aggregator.stream.given_up())
     try:
-        await asyncio.wait([*duties, stopping, lost], return_when=asyncio.FIRST_COMPLETED)
-        for task in (*duties, lost):
-            if task.done():
-                task.result()
+        await asyncio.wait({*duties, stopping, lost}, return_when=asyncio.FIRST_COMPLETED)
+        for duty in (*duties, lost):
+            if duty.done():
+                duty.result()
         return await _drain(worker)
     finally:
         worker.aggregator.abandon()
@@ -142,6 +142,10 @@ async def _run(worker: Worker) -> int:
             task.cancel()
         with suppress(TimeoutError):
             await asyncio.wait_for(worker.aggregator.stream.stop(), LEAVE_SECONDS)
+
+
+async def _once(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 async def _drain(worker: Worker) -> int:
@@ -182,10 +186,11 @@ def _check_leader(aggregator: Aggregator) -> None:
         raise AbandonedError
 
 
-async def _learn(worker: Worker) -> None:
-    """Learn nodes' addresses from the inventory, and forget leases that are long over."""
+async def _tend(worker: Worker) -> None:
+    """Report; learn nodes' addresses from the inventory, and forget leases that are long over."""
     pruned_ns = 0
     while True:
+        worker.aggregator.report()
         now_ns = worker.clocks.now_ns()
         for value in worker.inventory.read():
             if node := to_node_addresses(value):

@@ -54,7 +54,7 @@ class Assigned(NamedTuple):
 class Listener(Protocol):
     """Who is told what the group and the topics say."""
 
-    async def on_assigned(self, assigned: list[Assigned]) -> None:
+    async def on_assigned(self, assigned: Iterable[Assigned]) -> None:
         """These are all partitions of this worker now; what it knew of any before is void."""
 
     def on_revoked(self) -> None:
@@ -154,7 +154,7 @@ class Stream:
         self.clock = clock
         self.lock = asyncio.Lock()
         self.last_heartbeat = clock()
-        self.app = _new_app(bootstrap, group)
+        self.app: Any = _new_app(bootstrap, group)
         self.app.transport.Consumer = type("_BoundConsumer", (_Consumer,), {"stream": self})
         channel = self.app.topic(*topics, value_type=bytes, value_serializer="raw", key_serializer="raw")
         self.app.agent(channel, concurrency=1, name="records")(self._read)
@@ -219,7 +219,7 @@ class Stream:
     async def _on_thread(self, work: Callable[..., Awaitable[object]], *arguments: object) -> object:
         return await self._thread.call_thread(work, *arguments)
 
-    async def _read(self, stream: faust.StreamT[bytes]) -> None:
+    async def _read(self, stream: Any) -> None:
         async for event in stream.noack().events():
             message = event.message
             key = (message.topic, message.partition)
@@ -229,7 +229,7 @@ class Stream:
         self.listener.on_revoked()
 
 
-def _new_app(bootstrap: str, group: str) -> faust.App:
+def _new_app(bootstrap: str, group: str) -> Any:
     return faust.App(
         group,
         broker=[f"aiokafka://{server.strip()}" for server in bootstrap.split(",")],

@@ -1,0 +1,83 @@
+"""Batches in Kafka to rows in ClickHouse and rows of windows in Kafka, by one worker."""
+
+import time
+
+from schemas import drop_batch, flow_batch, topics
+from schemas.batch import Batch
+from tests.deadline import Eventually
+from tests.flow_records import NODES, drop_records, flow_records, header
+from tests.integration.aggregator_world import World, published, send
+
+BATCHES = 5
+RECORDS = 200
+
+
+def send_flows(world: World, now_ns: int, *, batches: int = BATCHES) -> list[Batch]:
+    """Batches of each node, in order; what was sent."""
+    sent = []
+    for n in range(batches):
+        for number, node in enumerate(NODES):
+            records = flow_records(RECORDS, seed=n * 100 + number, end_ns=now_ns)
+            head = header(n * RECORDS, at_ns=now_ns, node=node, ring_id=f"ring-{node}")
+            sent.append((node, flow_batch.write_batch(records, head)))
+    send(world.bootstrap, topics.FLOWS, sent)
+    return [flow_batch.read_batch(value, now_ns=now_ns) for _, value in sent]
+
+
+def test_what_collectors_send_is_what_sql_and_the_windows_topic_say(world: World, eventually: Eventually) -> None:
+    now_ns = time.time_ns()
+    sent = send_flows(world, now_ns)
+    drops = drop_records(50, seed=1, end_ns=now_ns)
+    message = drop_batch.write_batch(drops, header(0, at_ns=now_ns, ring_id="drops"))
+    send(world.bootstrap, topics.DROPS, [(NODES[0], message)])
+    worker = world.start_worker()
+    world.wait_stored(len(sent) + 1)
+
+    octets = sum(sum(batch.records.column("bytes").to_pylist()) for batch in sent)
+    samples = sum(sum(batch.records.column("rtt_count").to_pylist()) for batch in sent)
+    assert world.query("SELECT count(), sum(bytes), uniq(node) FROM flows") == [
+        (RECORDS * len(sent), octets, len(NODES))
+    ]
+    assert world.query("SELECT sum(flows), sum(bytes) FROM window_protocols") == [(RECORDS * len(sent), octets)]
+    assert world.query(
+        "SELECT sum(count), sum(arraySum(mapValues(histogram))) FROM window_latency WHERE kind = 'rtt'"
+    ) == [(samples, samples)]
+    assert world.query("SELECT sum(packets), sum(bytes) FROM window_drops") == [
+        (sum(drops.column("packets").to_pylist()), sum(drops.column("bytes").to_pylist()))
+    ]
+    assert world.count("SELECT count() FROM flows WHERE src_workload_kind != 'Deployment'") == 0
+    assert world.count("SELECT sum(gap) + sum(repeated) FROM completeness") == 0
+
+    rows = {table: len(found) for table, found in world.windows().items()}
+    eventually(lambda: {t: len(found) for t, found in published(world.bootstrap).items()} == rows, within_seconds=30)
+    told = published(world.bootstrap)["window_protocols"].values()
+    assert sum(row["bytes"] for row in told) == octets
+    assert worker.metric("kubenetinsight_aggregator_records_total") == RECORDS * len(sent) + 50
+    assert worker.answer("/healthz") == worker.answer("/readyz") == "ok\n"
+    assert worker.stop() == 0
+
+
+def test_a_stop_drains_what_has_come_and_a_new_worker_goes_on_behind_it(world: World) -> None:
+    now_ns = time.time_ns()
+    first = world.start_worker(KNI_FLUSH_SECONDS="5")
+    sent = send_flows(world, now_ns, batches=2)
+    world.wait_stored(1)
+    more = [
+        (
+            node,
+            flow_batch.write_batch(
+                flow_records(10, seed=9, end_ns=now_ns),
+                header(2 * RECORDS, at_ns=now_ns, node=node, ring_id=f"ring-{node}"),
+            ),
+        )
+        for node in NODES
+    ]
+    send(world.bootstrap, topics.FLOWS, more)
+    assert first.stop() == 0
+    assert world.stored_messages() == len(sent) + len(more)
+    second = world.start_worker()
+    send(world.bootstrap, topics.FLOWS, more)
+    world.wait_stored(len(sent) + 2 * len(more))
+    assert world.count("SELECT count() FROM flows") == RECORDS * len(sent) + 10 * len(more)
+    assert world.count("SELECT sum(repeated) FROM completeness") == 10 * len(more)
+    assert second.stop() == 0

@@ -1,0 +1,120 @@
+"""Workers that are killed between two tables, and rebalances, to the rows that an undisturbed run gives."""
+
+import time
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from schemas import drop_batch, flow_batch, topics
+from tests.deadline import Eventually
+from tests.flow_records import NODES, drop_records, flow_records, header
+from tests.integration.aggregator_world import World, published, send
+from tests.integration.clickhouse_gate import gate
+
+RECORDS = 100
+ROUNDS = 12
+OVERLAP = 30
+"""Every other batch repeats so many records of the one before, as a collector does that had no answer."""
+
+
+def send_rounds(bootstrap: str, now_ns: int, rounds: range) -> int:
+    """Batches of every node, some overlapping, and drops; how many messages."""
+    messages = []
+    for n in rounds:
+        for number, node in enumerate(NODES):
+            overlap = OVERLAP if n % 2 else 0
+            records = flow_records(RECORDS + overlap, seed=n * 100 + number, end_ns=now_ns)
+            if overlap:
+                before = flow_records(RECORDS, seed=(n - 1) * 100 + number, end_ns=now_ns)
+                records = pa.concat_batches([before.slice(RECORDS - overlap), records.slice(overlap)])
+            head = header(n * RECORDS - overlap, at_ns=now_ns, node=node, ring_id=f"ring-{node}")
+            messages.append((node, flow_batch.write_batch(records, head)))
+    send(bootstrap, topics.FLOWS, messages)
+    drops = []
+    for n in rounds:
+        head = header(n * 10, at_ns=now_ns, node=NODES[0], ring_id="drops")
+        drops.append((NODES[0], drop_batch.write_batch(drop_records(10, seed=n, end_ns=now_ns), head)))
+    send(bootstrap, topics.DROPS, drops)
+    return len(messages) + len(drops)
+
+
+def undisturbed(new_world: Callable[..., World], messages: int) -> World:
+    """One worker, left alone, over the same topics."""
+    world = new_world()
+    worker = world.start_worker(KNI_FLUSH_SECONDS="0.7")
+    world.wait_stored(messages)
+    worker.kill()
+    return world
+
+
+def assert_same_rows(disturbed: World, whole: World) -> None:
+    """Every merged window row, every record once, every position once."""
+    assert disturbed.windows() == whole.windows()
+    records = (
+        "SELECT node, count(), sum(packets), sum(bytes), uniqExact(time_end, src_addr, src_port)"
+        " FROM flows GROUP BY node ORDER BY node"
+    )
+    assert disturbed.query(records) == whole.query(records)
+    assert disturbed.query(records)[0][1] == RECORDS * ROUNDS
+    assert disturbed.count("SELECT sum(gap) FROM completeness") == 0
+    spans = "SELECT topic, partition, first, last FROM ingest_log ORDER BY topic, partition, first"
+    ends: dict[tuple[str, int], int] = {}
+    for topic, partition, first, last in disturbed.query(spans):
+        assert ends.get((topic, partition), 0) == first
+        ends[topic, partition] = last + 1
+
+
+def killed_at(world: World, table: str, eventually: Eventually) -> None:
+    """A worker that dies when it is about to insert into a table for the second time."""
+    direct = world.clickhouse
+    with gate(direct, table, number=2, on_insert=world.kill_newest) as (address, guard):
+        world.clickhouse = address
+        worker = world.start_worker()
+        eventually(guard.is_shut.is_set, within_seconds=40)
+        worker.kill()
+    world.clickhouse = direct
+
+
+def test_workers_killed_between_two_tables_leave_the_same_rows_as_an_undisturbed_run(
+    new_world: Callable[..., World], eventually: Eventually
+) -> None:
+    now_ns = time.time_ns()
+    world = new_world()
+    half = send_rounds(world.bootstrap, now_ns, range(ROUNDS // 2))
+    killed_at(world, "window_protocols", eventually)
+    assert world.count("SELECT count() FROM flows") > world.count("SELECT sum(flows) FROM window_protocols")
+    killed_at(world, "completeness", eventually)
+    assert world.stored_messages() < half
+    world.start_worker()
+    world.start_worker()
+    messages = half + send_rounds(world.bootstrap, now_ns, range(ROUNDS // 2, ROUNDS))
+    world.wait_stored(messages)
+    assert_same_rows(world, undisturbed(new_world, messages))
+    rows = {name: len(found) for name, found in world.windows().items()}
+    eventually(
+        lambda: {name: len(found) for name, found in published(world.bootstrap).items()} == rows, within_seconds=30
+    )
+    told = published(world.bootstrap)["window_protocols"].values()
+    assert [(sum(row["flows"] for row in told), sum(row["bytes"] for row in told))] == world.query(
+        "SELECT sum(flows), sum(bytes) FROM window_protocols"
+    )
+
+
+def test_two_workers_share_partitions_and_a_rebalance_in_the_middle_changes_no_row(
+    new_world: Callable[..., World], eventually: Eventually
+) -> None:
+    now_ns = time.time_ns()
+    world = new_world()
+    first = world.start_worker()
+    messages = send_rounds(world.bootstrap, now_ns, range(4))
+    second = world.start_worker()
+    messages += send_rounds(world.bootstrap, now_ns, range(4, 8))
+    assignments = "kubenetinsight_aggregator_assignments_total"
+    eventually(lambda: second.metric(assignments) >= 1 and first.metric(assignments) >= 2, within_seconds=40)
+    messages += send_rounds(world.bootstrap, now_ns, range(8, 10))
+    stored = "kubenetinsight_aggregator_ranges_total"
+    eventually(lambda: first.metric(stored) > 0 and second.metric(stored) > 0, within_seconds=30)
+    assert first.stop() == 0
+    messages += send_rounds(world.bootstrap, now_ns, range(10, ROUNDS))
+    world.wait_stored(messages)
+    assert_same_rows(world, undisturbed(new_world, messages))
