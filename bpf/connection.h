@@ -41,6 +41,8 @@ static __always_inline u32 kni_is_half_open(u8 phase)
  */
 static __always_inline u32 kni_begins_anew(const union kni_state *state, u8 side, u32 is_repeated)
 {
+	if (state->phase == KNI_MIDSTREAM)
+		return 1;
 	if (is_repeated || state->phase == KNI_ESTABLISHED)
 		return 0;
 	return !kni_is_half_open(state->phase) || side == state->client;

@@ -127,8 +127,8 @@ struct kni_hook_total {
 	u64 frames[KNI_OUTCOMES]; /* socket buffers: a super-packet is one */
 	u64 packets[KNI_OUTCOMES]; /* as on the wire */
 	u64 bytes[KNI_OUTCOMES];
-	u64 size_packets[KNI_CLASSES]
-			[KNI_SIZES]; /* frame length <= 64 << bucket; the last: longer. Accounted and lost */
+	/* frame length <= 64 << bucket; the last: longer. Accounted and lost */
+	u64 size_packets[KNI_CLASSES][KNI_SIZES];
 	u64 size_bytes[KNI_CLASSES];
 	u64 irregular_frames; /* among the accounted: ports readable, the rest of the transport header impossible */
 };

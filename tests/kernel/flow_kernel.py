@@ -68,6 +68,15 @@ class FlowKernel:
         entry = np.array([(ifindex, slot, kind, 0)], SLOT).tobytes()
         bpf_syscall.map_update(self.pins["slots"], struct.pack("<I", ifindex & 0xFFFF), entry)
 
+    def watch_crowded(self, ifindex: int, *, slot: int, kind: InterfaceKind) -> None:
+        """Give an interface a slot whose place by index another has."""
+        entry = np.array([(ifindex, slot, kind, 0)], SLOT).tobytes()
+        bpf_syscall.map_update(self.pins["crowded_slots"], struct.pack("<I", ifindex), entry)
+
+    def forget_crowded(self, ifindex: int) -> None:
+        """Take that back."""
+        bpf_syscall.map_delete(self.pins["crowded_slots"], struct.pack("<I", ifindex))
+
     def send(self, frame: bytes, hook: Hook = Hook.TC_IN, *, gso_segments: int = 0, gso_size: int = 0) -> None:
         """Have a hook see a frame, now. At TC, what is too long for a test-run is cut and gives its length."""
         program = self.programs[hook]

@@ -1,0 +1,141 @@
+"""TCP segments to latencies: handshake, round trips, retransmissions, and what a record says of its ends."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from collector.records import InterfaceKind
+from collector.sweep import Policy
+from tests.kernel.flow_kernel import LOOPBACK, FlowKernel, Hook
+from tests.kernel.frames import CLIENT_V6, MILLISECOND, SERVER_V6, Connection, counts, endpoints, near, total
+
+AT_ONCE = Policy(quiet_ns=0)
+
+
+@pytest.fixture(autouse=True)
+def at_pod(flows: FlowKernel) -> Iterator[None]:
+    """Frames pass a pod's interface; time stands still at a full second."""
+    flows.watch(LOOPBACK, slot=3, kind=InterfaceKind.POD)
+    flows.flush()
+    flows.now_ns = (flows.now_ns // 10**9 + 1000) * 10**9
+    yield
+    flows.flush()
+
+
+@pytest.fixture
+def tcp(flows: FlowKernel) -> Connection:
+    return Connection(flows)
+
+
+def test_the_handshake_is_timed_in_both_halves(tcp: Connection) -> None:
+    tcp.shake_hands()
+    (record,) = tcp.kernel.flush()
+    assert near(record["handshake_ns"][0], 20)
+    assert near(record["handshake_ns"][1], 5)
+    assert counts(record[None]) == {"opened": 1}
+
+
+def test_the_handshake_of_ipv6_is_timed(flows: FlowKernel) -> None:
+    tcp = Connection(flows, client=CLIENT_V6, server=SERVER_V6)
+    tcp.shake_hands()
+    (record,) = flows.flush()
+    assert endpoints(record) == (CLIENT_V6, 41_000, SERVER_V6, 8_080, 6)
+    assert near(record["handshake_ns"][0], 20)
+
+
+def test_a_repeated_syn_is_timed_from_the_last_one(tcp: Connection) -> None:
+    tcp.from_client(0, "S", seq=100)
+    tcp.from_client(1_000, "S", seq=100)
+    tcp.from_server(1_020, "SA", seq=900, ack=101)
+    records = tcp.kernel.flush()
+    assert near(records["handshake_ns"][:, 0].max(), 20)
+    assert total(records, "retransmits") == [1, 0]
+
+
+def test_a_round_trip_lasts_until_the_ack_that_covers_the_data(tcp: Connection) -> None:
+    tcp.from_client(0, "PA", seq=101, ack=901, data=b"q" * 50)
+    tcp.from_server(10, "A", seq=901, ack=151)
+    tcp.from_server(12, "PA", seq=901, ack=151, data=b"r" * 500)
+    tcp.from_client(15, "A", seq=151, ack=1401)
+    (record,) = tcp.kernel.flush()
+    assert record["rtt_count"].tolist() == [1, 1]
+    assert near(record["rtt_sum_ns"][0], 10)
+    assert near(record["rtt_sum_ns"][1], 3)
+    assert near(record["rtt_min_ns"][0], 10)
+    assert near(record["rtt_max_ns"][1], 3)
+    assert abs(to_ns(record["rtt_samples"][0][0]) / MILLISECOND - 10) < 0.01
+
+
+def to_ns(sample: np.integer) -> int:
+    return (int(sample) & 2047) << (int(sample) >> 11)
+
+
+def test_an_ack_of_earlier_data_is_no_round_trip(tcp: Connection) -> None:
+    tcp.from_client(0, "PA", seq=101, ack=901, data=b"q" * 50)
+    tcp.from_server(10, "A", seq=901, ack=140)
+    assert total(tcp.kernel.flush(), "rtt_count") == [0, 0]
+
+
+def test_a_retransmission_is_counted_and_its_ack_is_no_sample(tcp: Connection) -> None:
+    tcp.from_client(0, "PA", seq=101, ack=901, data=b"q" * 50)
+    tcp.from_client(200, "PA", seq=101, ack=901, data=b"q" * 50)
+    tcp.from_server(210, "A", seq=901, ack=151)
+    (record,) = tcp.kernel.flush()
+    assert record["retransmits"].tolist() == [1, 0]
+    assert record["rtt_count"].tolist() == [0, 0]
+
+
+def test_sequence_numbers_wrap_around(tcp: Connection) -> None:
+    tcp.from_client(0, "PA", seq=2**32 - 20, ack=1, data=b"q" * 50)
+    tcp.from_server(10, "A", seq=1, ack=30)
+    tcp.from_client(20, "PA", seq=30, ack=1, data=b"q" * 50)
+    (record,) = tcp.kernel.flush()
+    assert record["rtt_count"].tolist() == [1, 0]
+    assert record["retransmits"].tolist() == [0, 0]
+
+
+def test_the_reservoir_keeps_eight_of_many_samples(tcp: Connection) -> None:
+    for n in range(200):
+        tcp.from_client(n * 2, "PA", seq=100 + n * 10, ack=1, data=b"q" * 10)
+        tcp.from_server(n * 2 + 1 + n / 1000, "A", seq=1, ack=110 + n * 10)
+    (record,) = tcp.kernel.flush()
+    samples = [to_ns(sample) for sample in record["rtt_samples"][0]]
+    assert int(record["rtt_count"][0]) == 200
+    assert all(0.99 * MILLISECOND < sample < 1.21 * MILLISECOND for sample in samples)
+    assert max(samples) > 1.02 * MILLISECOND, "not the first eight"
+
+
+def test_flags_are_those_of_the_record(tcp: Connection) -> None:
+    tcp.shake_hands()
+    assert tcp.kernel.flush()["tcp_flags"].tolist() == [[0x12, 0x12]]
+
+
+@pytest.mark.parametrize(
+    ("hooks", "direction"),
+    [
+        pytest.param((Hook.TC_IN, Hook.TC_OUT), 0, id="the client behind the interface"),
+        pytest.param((Hook.TC_OUT, Hook.TC_IN), 1, id="the server behind the interface"),
+    ],
+)
+def test_a_record_says_whether_the_clients_packets_come_in(
+    flows: FlowKernel, hooks: tuple[Hook, Hook], direction: int
+) -> None:
+    tcp = Connection(flows, hooks=hooks)
+    tcp.from_server(0, "A", seq=1)
+    (from_server,) = flows.flush()
+    tcp.from_client(0, "S", seq=1)
+    (from_client,) = flows.flush()
+    assert from_server["flow_direction"] == from_client["flow_direction"] == direction
+
+
+def test_a_socket_of_this_node_is_remembered(flows: FlowKernel) -> None:
+    """A test-run's buffer has a socket; only egress looks."""
+    tcp = Connection(flows, hooks=(Hook.TC_IN, Hook.TC_OUT))
+    tcp.from_client(0, "A", seq=1)
+    flows.tick(AT_ONCE)
+    tcp.from_server(1, "A", seq=1)
+    flows.tick(AT_ONCE)
+    tcp.from_client(2, "A", seq=1)
+    flows.tick(AT_ONCE)
+    assert flows.records()["local_socket"].tolist() == [0, 1, 1]
