@@ -19,6 +19,8 @@ _ANSWERS = {
     "status": "what is attached where, how far behind it is, what was lost",
 }
 
+_MOST_ROWS = 1_000_000
+
 _PROGRAMS = {
     "up": ("standalone.up", "the whole system on this machine's interfaces"),
     "demo": ("standalone.demo", "the whole system on a small cluster in network namespaces"),
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
             "--since", type=_seconds, default=900, metavar="15m", help="how far back: 30s, 15m, 2h, 1d"
         )
         command.add_argument("--namespace", default="", help="only what begins or ends in this namespace")
-        command.add_argument("--limit", type=int, default=20, help="rows at most")
+        command.add_argument("--limit", type=_rows, default=20, help="rows at most")
         if name == "sql":
             command.add_argument("query", help="SQL; tables and views are described in docs/sql.md")
         if name == "flows":
@@ -85,6 +87,12 @@ def _seconds(text: str) -> int:
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no length of time: write 30s, 15m, 2h or 1d")
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def _rows(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= _MOST_ROWS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows: write one from 1 to {_MOST_ROWS}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The environment to a running collector: settings, clocks, signals, and the messages at the end."""
 
+import argparse
 import os
 import platform
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
@@ -52,8 +54,11 @@ class Signals:
         self.count += 1
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT. Status 1, and one message, when it can't begin."""
+    argparse.ArgumentParser(
+        prog="kubenetinsight collector", description="Count this node's packets, as the KNI_ variables say."
+    ).parse_args(arguments)
     configure_logs()
     signals = Signals()
     try:
@@ -64,7 +69,12 @@ def main() -> int:
             has_btf=VMLINUX.exists(),
             enters_namespace=settings.netns is not None,
         )
-        service = Service(settings, _identity(settings), clock=Clock(time.monotonic_ns, time.time_ns))
+        service = Service(
+            settings,
+            _identity(settings),
+            clock=Clock(time.monotonic_ns, time.time_ns),
+            is_stopping=lambda: signals.count > 0,
+        )
     except (*REFUSALS, OSError) as refusal:
         sys.stderr.write(f"kubenetinsight collector: {refusal}\n")
         return 1

@@ -16,6 +16,7 @@ from collector.links import detach_pin
 from collector.netlink import Netlink
 from collector.netlink_messages import Link
 from collector.pins import LockedError, NodeDirectory, remove
+from collector.preflight import PreflightError, check_capabilities
 from collector.settings import SettingsError, settings_of_process
 
 _LINK: Final = "link-"
@@ -64,9 +65,11 @@ def main(arguments: list[str]) -> int:
     is_listing = parser.parse_args(arguments).list
     try:
         settings = settings_of_process()
+        status = Path("/proc/self/status").read_text("ascii")
+        check_capabilities(status, enters_namespace=settings.netns is not None)
         directory = NodeDirectory(settings.bpffs, settings.node)
         netlink = Netlink(settings.netns)
-    except (SettingsError, BpffsError, LockedError, OSError) as error:
+    except (SettingsError, PreflightError, BpffsError, LockedError, OSError) as error:
         sys.stderr.write(f"kubenetinsight detach: {error}\n")
         return 1
     found = [

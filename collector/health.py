@@ -4,11 +4,12 @@
 attached or Kafka does not acknowledge. Kafka being away is no reason to be killed: the ring is waiting.
 """
 
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -90,6 +91,17 @@ def to_status(state: State) -> Status:
     )
 
 
+class _Server(ThreadingHTTPServer):
+    """A server to whom an asker that hangs up before the answer is no error."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """What else goes wrong is said with a traceback."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Doors:
     """The HTTP server, listening since its construction, answering between `start` and `stop`."""
 
@@ -117,14 +129,13 @@ class Doors:
                 """Probes come every few seconds: they are no news."""
 
         try:
-            self._server = ThreadingHTTPServer(listen, Handler)
+            self._server = _Server(listen, Handler)
         except OSError as error:
             host, port = listen
             raise PortTakenError(
                 f"{host}:{port} can't be listened on ({error.strerror}): stop what uses it, "
                 "or set KNI_COLLECTOR_LISTEN to another HOST:PORT"
             ) from error
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="doors", daemon=True)
 
     @property

@@ -4,14 +4,16 @@ BCC compiles with 125 MB of memory. So this runs as a child, `python -m collecto
 opens what it pinned. The directory appears complete or not at all.
 """
 
+import ctypes
 import hashlib
 import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -42,6 +44,9 @@ _DROP_MAPS: Final = (
     *("call_sites", "drop_jobs", "drop_sweep"),
 )
 _CALL_SITE_FORMAT: Final = b"%pS\0\0\0\0\0"
+_LOOK_SECONDS: Final = 0.1
+_SET_DEATH_SIGNAL: Final = 1
+"""PR_SET_PDEATHSIG: a loader that outlived its collector would fill a directory that another one is given."""
 _WARNINGS: Final = ("-Wno-macro-redefined", "-Wno-address-of-packed-member")
 
 
@@ -160,17 +165,39 @@ def _pin(directory: Path, descriptors: Mapping[str, int]) -> None:
         ) from error
 
 
-def load_in_child(directory: Path) -> None:
-    """Load into `directory` by a process of its own, with this one's settings. Raises: LoaderError."""
-    child = subprocess.run(
-        [sys.executable, "-m", "collector.loader", str(directory)], stderr=subprocess.PIPE, text=True, check=False
-    )
-    if child.returncode:
-        raise LoaderError((child.stderr.strip().splitlines() or [f"the loader ended with {child.returncode}"])[-1])
+def load_in_child(directory: Path, *, is_stopping: Callable[[], bool]) -> None:
+    """Load into `directory` by a process of its own, with this one's settings.
+
+    The child is in a session of its own, so that Ctrl-C reaches this process alone; `is_stopping` ends it early.
+    Raises: LoaderError; nothing is left then.
+    """
+    command = [sys.executable, "-m", "collector.loader", str(directory)]
+    with (
+        tempfile.TemporaryFile("w+") as told,
+        subprocess.Popen(command, stderr=told, start_new_session=True) as child,
+    ):
+        while (status := _status(child)) is None:
+            if is_stopping():
+                child.kill()
+        if status and directory.is_dir():
+            remove(directory)
+        if is_stopping():
+            raise LoaderError("stopped before anything was attached")
+        if status:
+            told.seek(0)
+            raise LoaderError((told.read().strip().splitlines() or [f"the loader ended with status {status}"])[-1])
+
+
+def _status(child: "subprocess.Popen[bytes]") -> int | None:
+    try:
+        return child.wait(_LOOK_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def main() -> int:
     """Load into the directory given; the exit status is 1 and the reason on standard error when that fails."""
+    ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
     try:
         load(Path(sys.argv[1]), settings_of_process())
     except (LoaderError, SettingsError) as error:

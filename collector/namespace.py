@@ -17,10 +17,20 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 Result = TypeVar("Result")
 
 
+class NotEnteredError(OSError):
+    """The namespace can't be entered; the text is for the user."""
+
+    def __str__(self) -> str:
+        return (
+            f"KNI_NETNS={self.filename} can't be entered ({self.strerror}): "
+            "give the path of a network namespace, such as /run/netns/NAME"
+        )
+
+
 def run_inside(namespace: Path | None, work: Callable[[], Result]) -> Result:
     """What `work` returns, or raises, when run in a network namespace; None: in the caller's own.
 
-    Raises: OSError when the namespace can't be entered.
+    Raises: NotEnteredError, an OSError.
     """
     if namespace is None:
         return work()
@@ -43,10 +53,13 @@ def run_inside(namespace: Path | None, work: Callable[[], Result]) -> Result:
 
 
 def _enter(namespace: Path) -> None:
-    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NotEnteredError(error.errno, error.strerror, str(namespace)) from error
     try:
         if _LIBC.setns(descriptor, _CLONE_NEWNET):
             code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), str(namespace))
+            raise NotEnteredError(code, os.strerror(code), str(namespace))
     finally:
         os.close(descriptor)

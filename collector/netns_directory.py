@@ -38,7 +38,7 @@ class NetnsChanges(NamedTuple):
 
 
 class NotANamespaceError(Exception):
-    """The path given as the node's network namespace is none."""
+    """A path given for network namespaces leads to none; the text is for the user."""
 
 
 class NetnsDirectory:
@@ -46,6 +46,8 @@ class NetnsDirectory:
 
     def __init__(self, directory: Path, node: Path = OWN_NAMESPACE) -> None:
         """Raises: NotANamespaceError."""
+        if directory.exists() and not directory.is_dir():
+            raise NotANamespaceError(f"KNI_NETNS_DIR={directory} is no directory; give one such as /run/netns")
         self._directory: Final = directory
         self._nsfs: Final = OWN_NAMESPACE.stat().st_dev
         self._own: Final = self._inode_of(node)

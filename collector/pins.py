@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from collector import bpf_syscall
-from collector.bpffs import exclusive, mount, mount_point, unmount
+from collector.bpffs import BpffsError, exclusive, mount, mount_point, unmount
 
 LOADING: Final = "loading"
 """A directory that a loader has not completed."""
@@ -43,23 +43,32 @@ class NodeDirectory:
     """The node's directory of layouts, held by one process at a time."""
 
     def __init__(self, bpffs: Path, node: str) -> None:
-        """Mounts the file system where it must. Raises: LockedError, BpffsError, OSError."""
+        """Mounts the file system where it must. Raises: LockedError, BpffsError."""
         self.path = bpffs / node.replace(".", ":")
         self._bpffs = bpffs
-        bpffs.mkdir(parents=True, exist_ok=True)
-        with exclusive(bpffs.parent):
-            if mount_point(bpffs) is None:
-                mount(bpffs)
-            self.path.mkdir(mode=0o700, exist_ok=True)
-            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                os.close(self._lock)
-                raise LockedError(
-                    f"another collector of node {node} holds {self.path}: stop it first, "
-                    "or give this one another KNI_NODE if it is another node's"
-                ) from error
+        try:
+            bpffs.mkdir(parents=True, exist_ok=True)
+            with exclusive(bpffs.parent):
+                if mount_point(bpffs) is None:
+                    mount(bpffs)
+                self.path.mkdir(mode=0o700, exist_ok=True)
+                self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                self._hold(node)
+        except OSError as error:
+            raise BpffsError(
+                f"KNI_BPFFS={bpffs} can't be used ({error.strerror}: {error.filename}): "
+                "name a directory of a BPF file system that this user may write to"
+            ) from error
+
+    def _hold(self, node: str) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise LockedError(
+                f"another collector of node {node} holds {self.path}: stop it first, "
+                "or give this one another KNI_NODE if it is another node's"
+            ) from error
 
     def layouts(self) -> list[str]:
         """The complete layouts; what a killed loader left is removed."""

@@ -27,6 +27,13 @@ def check(*, release: str, status: str, has_btf: bool, enters_namespace: bool) -
         raise PreflightError("; ".join(problems))
 
 
+def check_capabilities(status: str, *, enters_namespace: bool) -> None:
+    """Raises: PreflightError when this process may not change hooks; `status` as in `check`."""
+    problems = list(_capability_problems(status, enters_namespace=enters_namespace))
+    if problems:
+        raise PreflightError("; ".join(problems))
+
+
 def _kernel_problems(release: str, *, has_btf: bool) -> Iterable[str]:
     version = re.match(r"(\d+)\.(\d+)", release)
     if version is None or (int(version[1]), int(version[2])) < OLDEST:

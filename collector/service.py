@@ -46,8 +46,11 @@ log = structlog.get_logger()
 class Service:
     """One node's collector."""
 
-    def __init__(self, settings: Settings, identity: Identity, *, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, identity: Identity, *, clock: Clock, is_stopping: Callable[[], bool]
+    ) -> None:
         """Begins; what can't begin leaves nothing behind. Raises: the errors of its parts, each for the user."""
+        self._is_stopping = is_stopping
         self._settings = settings
         self._identity = identity
         self._clock = clock
@@ -119,7 +122,7 @@ class Service:
             )
         if wanted not in found:
             log.info("loading", layout=wanted)
-            load_in_child(self._directory.path / LOADING)
+            load_in_child(self._directory.path / LOADING, is_stopping=self._is_stopping)
             (self._directory.path / LOADING).rename(self._directory.path / wanted)
             if not found:
                 undo.callback(remove, self._directory.path / wanted)
