@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
+LONGEST_SECONDS = 86_400
+
+
 def render(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Rows, the first of them a heading, as lines with aligned columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
@@ -49,13 +52,25 @@ def describe(world: World) -> Iterator[str]:
     yield f"look around:    sudo ip netns exec {world.nodes[0].netns} tcpdump -ni {world.nodes[0].uplink}"
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no duration: write a number of seconds, at most {LONGEST_SECONDS}"
+        )
+    return seconds
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run a lab as the command line `words` says; the exit status."""
     parser = argparse.ArgumentParser(
         prog="kubenetinsight lab", description="A small cluster in network namespaces, with traffic, until Ctrl-C."
     )
     parser.add_argument("--id", default="lab", help="name of the lab: labs of different names can run at once")
-    parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself after that time")
+    parser.add_argument("--duration", type=_seconds, metavar="SECONDS", help="stop by itself after that time")
     arguments = parser.parse_args(words)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -14,6 +14,7 @@ from standalone.address import Address, UsageError, address_of, bound_socket, pa
 from standalone.data_directory import emptied, owned
 from standalone.settings import use_for_temporary_files
 
+INTERRUPTED = 130
 UNCONFINED = (
     "clickhouse: this kernel has no Landlock (5.19 and newer have): whoever reaches the port can read with SQL what "
     "this user can read"
@@ -85,6 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
     except UsageError as error:
         print(f"{options.command}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before it listened to signals
+        return INTERRUPTED
     return 0
 
 

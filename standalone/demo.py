@@ -20,7 +20,7 @@ from lab.world import World
 from standalone.address import UsageError
 from standalone.display import Display
 from standalone.lab_system import watched_lab
-from standalone.processes import ChildError, interrupted_by_signals, python_module, wait_for_end
+from standalone.processes import ChildError, ignore_signals, interrupted_by_signals, python_module, wait_for_end
 from standalone.settings import Settings, child_environment, from_environment
 
 if TYPE_CHECKING:
@@ -186,6 +186,8 @@ def run(wish: Wish, settings: Settings, *, display: Display) -> int:
                 demo.keep()
         except KeyboardInterrupt:
             display.say("interrupted")
+        finally:
+            ignore_signals()
     return 0 if is_shown else INTERRUPTED
 
 

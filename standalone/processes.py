@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 from standalone.settings import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
     from types import FrameType
 
@@ -30,7 +30,7 @@ READY_CHECK_SECONDS = 0.05
 READY_ANSWER_SECONDS = 5.0  # loading may keep both cores busy
 LAST_LINES = 5
 STANDARD_ERROR = 2
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ChildError(Exception):
@@ -178,19 +178,52 @@ def wait_for_end(children: Iterable[Child], seconds: float | None = None) -> Chi
 
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """Within the block the first SIGINT or SIGTERM raises KeyboardInterrupt; later ones do not disturb the stop."""
+    """Within the block the first of STOP_SIGNALS raises KeyboardInterrupt; later ones do not disturb the stop."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in STOP_SIGNALS:
-            signal.signal(number, lambda *_: None)
+        ignore_signals()
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
+    with _handling(interrupt):
+        yield
+
+
+def ignore_signals() -> None:
+    """Signals do not disturb from now on, until the end of the block of `interrupted_by_signals`."""
+    for number in _heeded():
+        signal.signal(number, lambda *_: None)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within the block signals change nothing: what is being stopped is stopped to its end."""
+    with _handling(lambda *_: None):
+        yield
+
+
+@contextmanager
+def postponed_signals() -> Iterator[None]:
+    """A signal within the block takes effect behind it: what the block starts is known to whoever stops it."""
+    taken: list[int] = []
+    with _handling(lambda number, _: taken.append(number)):
+        yield
+    for number in taken[:1]:
+        signal.raise_signal(number)
+
+
+def _heeded() -> list[signal.Signals]:
+    """Without those that whoever started this process has it ignore, as nohup does."""
+    return [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in _heeded()}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def _open_log(path: Path | None) -> IO[str] | None:

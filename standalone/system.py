@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from schemas import topics
 from standalone.kafka import create_topics, create_topics_on_a_server
-from standalone.processes import Child, ChildError, Program, python_module, stop_together
+from standalone.processes import (
+    Child,
+    ChildError,
+    Program,
+    postponed_signals,
+    python_module,
+    stop_together,
+    undisturbed,
+)
 from standalone.servers import address_in, clickhouse_program, kafka_program
 
 if TYPE_CHECKING:
@@ -87,8 +95,9 @@ def running_system(wanted: Wanted, *, tell: Callable[[str], None] = lambda _: No
             child.wait_ready()
         yield System(kafka, clickhouse, aggregator=aggregator, collectors=collectors, children=crew.children)
     finally:
-        tell("everything stops: collectors, aggregator, Kafka, ClickHouse")
-        problems = crew.stop()
+        with undisturbed():
+            tell("everything stops: collectors, aggregator, Kafka, ClickHouse")
+            problems = crew.stop()
     if problems:
         raise ChildError("\n".join(problems))
 
@@ -108,7 +117,8 @@ class Crew:
     def start(self, stage: str, *programs: Program) -> tuple[Child, ...]:
         """Start programs that stop together; none is waited for."""
         started = self._stages[stage]
-        started.extend(Child(program, self._logs) for program in programs)  # if one cannot, those before it are in
+        with postponed_signals():
+            started.extend(Child(program, self._logs) for program in programs)  # if one cannot, those before it are in
         return tuple(started)
 
     def stop(self) -> list[str]:

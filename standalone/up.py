@@ -48,8 +48,7 @@ def parse(arguments: Sequence[str], settings: Settings) -> Settings:
         "--data", type=Path, default=settings.data, metavar="DIR", help="where ClickHouse keeps its data"
     )
     options = parser.parse_args(list(arguments))
-    for listen in (settings.kafka_listen, settings.clickhouse_listen):
-        parse_address(listen)
+    check_listens(settings)
     for interface in options.interface:
         if not INTERFACE.match(interface):
             raise UsageError(f"--interface {interface}: write NAME, NAME=auto, NAME=xdp or NAME=tc")
@@ -64,6 +63,20 @@ def parse(arguments: Sequence[str], settings: Settings) -> Settings:
         clickhouse=options.clickhouse,
         interfaces=tuple(options.interface),
     )
+
+
+def check_listens(settings: Settings) -> None:
+    """Raises: UsageError for an address to listen on that is none."""
+    for variable, listen in (
+        ("KNI_KAFKA_LISTEN", settings.kafka_listen),
+        ("KNI_CLICKHOUSE_LISTEN", settings.clickhouse_listen),
+        ("KNI_COLLECTOR_LISTEN", settings.collector_listen),
+        ("KNI_AGGREGATOR_LISTEN", settings.aggregator_listen),
+    ):
+        try:
+            parse_address(listen)
+        except UsageError as error:
+            raise UsageError(f"{variable}: {error}") from error
 
 
 def wanted(settings: Settings) -> Wanted:
