@@ -20,18 +20,21 @@ from aggregator.settings import Settings, SettingsError
 from aggregator.write import ClickHouse, ClickHouseUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 PATIENCE_SECONDS: Final = 60.0
 """How long a start waits for Kafka and ClickHouse."""
 ATTEMPT_SECONDS: Final = 2.0
+INTERRUPTED: Final = 130
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run until SIGTERM; the exit status. A failure is one message on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m aggregator", description="flow records in Kafka to ClickHouse")
+    parser = argparse.ArgumentParser(
+        prog="kubenetinsight aggregator", description="flow records in Kafka to ClickHouse"
+    )
     parser.add_argument("command", nargs="?", choices=("run", "schema"), default="run")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger().handlers[0].addFilter(OnceAMinute(time.monotonic))
     structlog.configure(processors=_processors(), logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -44,8 +47,10 @@ def main() -> int:
             return 0
         return asyncio.run(serve(settings, Clocks(time.time_ns, time.monotonic, SystemRandom()), wait_for=_wait_for))
     except (SettingsError, StartError, ClickHouseUnavailableError) as error:
-        print(f"aggregator: {error}", file=sys.stderr)
+        print(f"kubenetinsight aggregator: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _wait_for(what: str, problem: Callable[[], str], *, where: str) -> None:

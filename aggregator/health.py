@@ -6,10 +6,11 @@ any.
 
 from __future__ import annotations
 
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aggregator.metrics import CONTENT_TYPE
 
@@ -23,6 +24,10 @@ STALLED_SECONDS: Final = 120.0
 """Longer than any rebalance; an outage of Kafka or ClickHouse is waited out and stated in the answer, not punished."""
 
 FIRST_ASSIGNMENT: Final = "its first assignment"
+
+
+class ListenError(Exception):
+    """Somebody else listens there; the text is for the user."""
 
 
 class Progress:
@@ -55,11 +60,22 @@ class Progress:
         return not self._away and now - self._moved > STALLED_SECONDS
 
 
+class _Server(ThreadingHTTPServer):
+    """A server to whom an asker that hangs up before the answer is no error."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """What else goes wrong is said with a traceback."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class HealthServer:
     """Serves in a thread of its own until it is closed."""
 
     def __init__(self, listen: Listen, *, metrics: Metrics, progress: Progress, clock: Callable[[], float]) -> None:
-        """`clock`: monotonic seconds. Raises: OSError when the address is taken."""
+        """`clock`: monotonic seconds. Raises: ListenError."""
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -73,8 +89,13 @@ class HealthServer:
             def log_message(self, *_arguments: object) -> None:
                 """Probes are no news."""
 
-        self._server = ThreadingHTTPServer((listen.host, listen.port), Handler)
-        self._server.daemon_threads = True
+        try:
+            self._server = _Server((listen.host, listen.port), Handler)
+        except OSError as error:
+            raise ListenError(
+                f"{listen.host}:{listen.port} can't be listened on ({error.strerror}): stop what uses it, "
+                "or set KNI_AGGREGATOR_LISTEN to another HOST:PORT"
+            ) from error
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 

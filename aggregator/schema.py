@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from aggregator.settings import Settings
 
 _COMMENT: Final = re.compile(r"^\s*--.*$\n?", re.MULTILINE)
-_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def statements(sql: str) -> list[str]:
@@ -31,10 +30,6 @@ def schema_files() -> list[tuple[str, str]]:
 
 def apply_schema(settings: Settings) -> list[str]:
     """Make the database and everything in it; the names of the files applied. Raises: ClickHouseUnavailableError."""
-    if not _IDENTIFIER.fullmatch(settings.clickhouse_database):
-        raise ValueError(
-            f"KNI_CLICKHOUSE_DATABASE is {settings.clickhouse_database!r}: use letters, digits and underscores"
-        )
     ClickHouse(settings, database="default").command(f"CREATE DATABASE IF NOT EXISTS {settings.clickhouse_database}")
     clickhouse = ClickHouse(settings)
     for _, sql in schema_files():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import structlog
 
 from aggregator.app import TOPICS, Aggregator, Names, Sinks
-from aggregator.health import HealthServer, Progress
+from aggregator.health import HealthServer, ListenError, Progress
 from aggregator.identities import Identities
 from aggregator.inventory import to_node_addresses
 from aggregator.kafka import Inventory, KafkaUnavailableError, Publisher, is_reachable, topic_ids
@@ -89,23 +89,42 @@ class Worker(NamedTuple):
 
 async def serve(settings: Settings, clocks: Clocks, *, wait_for: WaitFor) -> int:
     """Run one worker until SIGTERM or SIGINT; the exit status. Raises: StartError."""
-    clickhouse = ClickHouse(settings)
-    wait_for("ClickHouse", partial(_clickhouse_problem, clickhouse), where=settings.clickhouse)
-    wait_for("Kafka", partial(is_reachable, settings.kafka), where=settings.kafka)
     metrics, progress = Metrics(), Progress(now=clocks.monotonic())
-    outages = Outages(metrics, progress, clock=clocks.monotonic)
     try:
-        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         ranges = RangeSettings.parse(
             pod_cidrs=settings.pod_cidrs, service_cidrs=settings.service_cidrs, cidr_labels=settings.cidr_labels
         )
+        health = HealthServer(settings.listen, metrics=metrics, progress=progress, clock=clocks.monotonic)
+    except (ListenError, ValueError) as error:
+        raise StartError(str(error)) from error
+    try:
+        return await _serve(settings, clocks, ranges=ranges, metrics=metrics, progress=progress, wait_for=wait_for)
+    finally:
+        health.close()
+
+
+async def _serve(
+    settings: Settings,
+    clocks: Clocks,
+    *,
+    ranges: RangeSettings,
+    metrics: Metrics,
+    progress: Progress,
+    wait_for: WaitFor,
+) -> int:
+    """Reach the servers, then run; waiting is visible at the doors. Raises: StartError."""
+    clickhouse = ClickHouse(settings)
+    wait_for("ClickHouse", partial(_clickhouse_problem, clickhouse), where=settings.clickhouse)
+    wait_for("Kafka", partial(is_reachable, settings.kafka), where=settings.kafka)
+    outages = Outages(metrics, progress, clock=clocks.monotonic)
+    try:
+        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         watch = start_watch(
             settings.kubernetes, settings.kubeconfig, events=events, clock=clocks.now_ns, random=clocks.random
         )
         identities = Identities(ranges, is_watching=watch is not None)
         identities.load(clickhouse.query("SELECT * FROM identities FINAL"))
         ids = topic_ids(settings.kafka, TOPICS, new_id=uuid.uuid4().hex)
-        health = HealthServer(settings.listen, metrics=metrics, progress=progress, clock=clocks.monotonic)
     except REFUSALS as error:
         raise StartError(str(error)) from error
     writer = Writer(clickhouse, outages, clock=clocks.monotonic)
@@ -116,7 +135,6 @@ async def serve(settings: Settings, clocks: Clocks, *, wait_for: WaitFor) -> int
         return await _run(Worker(aggregator, identities, clickhouse, publisher, inventory, metrics, clocks))
     finally:
         inventory.close()
-        health.close()
         if watch:
             watch.stop()
 

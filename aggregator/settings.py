@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KUBERNETES_MODES: Final = ("auto", "none", "in-cluster", "kubeconfig")
+
+
+_URL: Final = re.compile(r"https?://[^/\s]+\S*")
+_SERVER: Final = re.compile(r"[^\s,:]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
+_DATABASE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class SettingsError(ValueError):
@@ -53,12 +59,12 @@ class Settings:
         """Settings out of the environment. Raises: SettingsError."""
 
         def text(name: str, default: str) -> str:
-            return environment.get(f"KNI_{name}", default)
+            return environment.get(f"KNI_{name}", "") or default
 
         return cls(
-            kafka=text("KAFKA", "127.0.0.1:9092"),
+            kafka=_to_servers(text("KAFKA", "127.0.0.1:9092")),
             clickhouse=_to_url(text("CLICKHOUSE", "http://127.0.0.1:8123")),
-            clickhouse_database=text("CLICKHOUSE_DATABASE", "kubenetinsight"),
+            clickhouse_database=_to_database(text("CLICKHOUSE_DATABASE", "kubenetinsight")),
             clickhouse_user=text("CLICKHOUSE_USER", "default"),
             clickhouse_password=_read_password(text("CLICKHOUSE_PASSWORD_FILE", "")),
             kubernetes=_to_choice(text("KUBERNETES", "auto")),
@@ -74,8 +80,20 @@ class Settings:
 
 
 def _to_url(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
+    if not _URL.fullmatch(value):
         raise SettingsError(f"KNI_CLICKHOUSE is {value!r}: set a URL such as http://127.0.0.1:8123")
+    return value
+
+
+def _to_servers(value: str) -> str:
+    if not all(_SERVER.fullmatch(server.strip()) for server in value.split(",")):
+        raise SettingsError(f"KNI_KAFKA is {value!r}: set HOST:PORT, or several with commas, such as 127.0.0.1:9092")
+    return value
+
+
+def _to_database(value: str) -> str:
+    if not _DATABASE.fullmatch(value):
+        raise SettingsError(f"KNI_CLICKHOUSE_DATABASE is {value!r}: use letters, digits and underscores")
     return value
 
 
@@ -108,4 +126,6 @@ def _read_password(path: str) -> str:
     try:
         return Path(path).read_text().strip()
     except OSError as error:
-        raise SettingsError(f"KNI_CLICKHOUSE_PASSWORD_FILE: {error}: name a file that this process can read") from error
+        raise SettingsError(
+            f"KNI_CLICKHOUSE_PASSWORD_FILE: cannot read {path} ({error.strerror}): name a readable file"
+        ) from error

@@ -6,6 +6,7 @@ nothing is skipped, so nothing needs to be found again. The caller's queue fills
 
 from __future__ import annotations
 
+import logging
 import threading
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
     from aggregator.settings import Settings
+
+for _library in ("clickhouse_connect", "urllib3.connectionpool"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)  # they say on their own what Outages says better
 
 INSERT_SETTINGS: Final = {
     "async_insert": 0,  # a server's default: it would answer before the rows are stored
