@@ -151,6 +151,7 @@ static __always_inline void kni_fill_single(struct kni_flow_record *record, cons
 	record->biflow_direction = has_syn ? KNI_INITIATOR : KNI_ARBITRARY;
 	record->local_socket = frame->has_local_socket;
 	kni_fill_identity(record, &packet->identity, client);
+	record->flow_direction = (frame->direction ^ i) & 1; /* in an identity only entries of the table have it */
 	if (!packet->is_tunnelled)
 		__builtin_memset(record->outer_src_addr, 0, 2 * sizeof(record->outer_src_addr));
 	record->packets[i] = frame->segments;

@@ -208,7 +208,9 @@ class Generation:
         return replace(facts, totals=self.totals.to_tell(self._node.clock.now_ns()))
 
     def _last_flow_facts(self) -> Facts:
-        return replace(self._facts(self.counters, held_packets=0, held_bytes=0), totals=self.totals.all())
+        totals = self.totals.all()
+        self._read_counters()  # the last ones have to be of the same reading
+        return replace(self._facts(self.counters, held_packets=0, held_bytes=0), totals=totals)
 
     def _drop_facts(self) -> Facts:
         counters = dict(self.drop_counters)
