@@ -50,6 +50,7 @@ class Loop:
         self.acknowledged_ns = 0
         """When a batch was acknowledged last (monotonic); 0: never."""
         self._acknowledged = 0
+        self._is_away = False
 
     def turn(self) -> None:
         """One round: sweep, read, hand over, take answers."""
@@ -90,6 +91,16 @@ class Loop:
             self._acknowledged = answered
             self.acknowledged_ns = self._clock.now_ns()
             self._backoff_ns = _FIRST_BACKOFF_NS
+        self._tell_outage()
+
+    def _tell_outage(self) -> None:
+        """One line when Kafka goes away, and one when it is back."""
+        error = self.publisher.last_error
+        if error is not None and not self._is_away:
+            log.warning("kafka_does_not_answer", error=error, consequence="records wait in the rings")
+        elif error is None and self._is_away:
+            log.info("kafka_answers_again")
+        self._is_away = error is not None
 
     def _begin_again(self, failure: str) -> None:
         """Replace the producer, not more often than the backoff allows."""

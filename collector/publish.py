@@ -70,7 +70,10 @@ class Publisher:
 
     def poll(self, timeout_seconds: float) -> None:
         """Run callbacks; waits for one at most so long."""
-        self._producer.poll(timeout_seconds)
+        try:
+            self._producer.poll(timeout_seconds)
+        except KafkaException as error:  # a fatal one is raised here, too
+            self._on_error(error.args[0])
 
     @property
     def waiting(self) -> int:
@@ -80,7 +83,7 @@ class Publisher:
     def abandon(self) -> None:
         """Forget what was not answered: its callbacks run now, with an error."""
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
-        self._producer.poll(0)
+        self.poll(0)
 
     def _on_delivered(self, error: KafkaError | None, on_delivery: OnDelivery) -> None:
         if error is None:
