@@ -38,12 +38,10 @@ def send_rounds(bootstrap: str, now_ns: int, rounds: range) -> int:
     return len(messages) + len(drops)
 
 
-def undisturbed(new_world: Callable[..., World], messages: int) -> World:
-    """One worker, left alone, over the same topics."""
+def undisturbed(new_world: Callable[..., World]) -> World:
+    """One worker, left alone, over the same topics; it has begun."""
     world = new_world()
-    worker = world.start_worker(KNI_FLUSH_SECONDS="0.7")
-    world.wait_stored(messages)
-    worker.kill()
+    world.start_worker(KNI_FLUSH_SECONDS="0.7")
     return world
 
 
@@ -87,9 +85,11 @@ def test_workers_killed_between_two_tables_leave_the_same_rows_as_an_undisturbed
     assert world.stored_messages() < half
     world.start_worker()
     world.start_worker()
+    whole = undisturbed(new_world)
     messages = half + send_rounds(world.bootstrap, now_ns, range(ROUNDS // 2, ROUNDS))
     world.wait_stored(messages)
-    assert_same_rows(world, undisturbed(new_world, messages))
+    whole.wait_stored(messages)
+    assert_same_rows(world, whole)
     rows = {name: len(found) for name, found in world.windows().items()}
     eventually(
         lambda: {name: len(found) for name, found in published(world.bootstrap).items()} == rows, within_seconds=30
@@ -107,6 +107,7 @@ def test_two_workers_share_partitions_and_a_rebalance_in_the_middle_changes_no_r
     world = new_world()
     first = world.start_worker()
     messages = send_rounds(world.bootstrap, now_ns, range(4))
+    world.wait_stored(messages)
     second = world.start_worker()
     messages += send_rounds(world.bootstrap, now_ns, range(4, 8))
     assignments = "kubenetinsight_aggregator_assignments_total"
@@ -115,6 +116,8 @@ def test_two_workers_share_partitions_and_a_rebalance_in_the_middle_changes_no_r
     stored = "kubenetinsight_aggregator_ranges_total"
     eventually(lambda: first.metric(stored) > 0 and second.metric(stored) > 0, within_seconds=30)
     assert first.stop() == 0
+    whole = undisturbed(new_world)
     messages += send_rounds(world.bootstrap, now_ns, range(10, ROUNDS))
     world.wait_stored(messages)
-    assert_same_rows(world, undisturbed(new_world, messages))
+    whole.wait_stored(messages)
+    assert_same_rows(world, whole)
