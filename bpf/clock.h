@@ -48,9 +48,10 @@ static __always_inline u32 kni_tick(u64 ns)
 	return tick ? tick : 1;
 }
 
+/* When it began; now: within 39 hours of it. */
 static __always_inline u64 kni_from_tick(u64 now, u32 tick)
 {
-	return now + ((s64)(s32)(tick - kni_tick(now)) << 16);
+	return (now >> 16 << 16) + ((s64)(s32)(tick - kni_tick(now)) << 16);
 }
 
 #endif

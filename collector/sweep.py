@@ -10,6 +10,7 @@ late packets added, and free.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -75,7 +76,26 @@ class _Entries(NamedTuple):
     bytes: npt.NDArray[np.uint64]
     age_ns: npt.NDArray[np.int64]
     oldest_age_ns: int
-    """Of the first packet that waits in the table; 0 or less: none waits."""
+    """Of the first packet that waits in the table; 0: none waits."""
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> "_Chosen":
+        """Some of them."""
+        return _Chosen(self.places[chosen], self.hot["last"][chosen])
+
+
+class _Chosen(NamedTuple):
+    """Places, and when the last packet had come when they were looked at."""
+
+    places: Places
+    last: npt.NDArray[np.uint32]
+
+
+class Plan(NamedTuple):
+    """What one look at the table saw, and what is to be done with which of it."""
+
+    now_ns: int
+    entries: _Entries
+    chosen: Mapping[Command, npt.NDArray[np.bool_]]
 
 
 class Descriptors(Protocol):
@@ -106,11 +126,20 @@ class Sweeper:
         table is in the ring. A full ring leaves everything where it is, for the next tick.
         """
         membarrier_global()
-        entries = self._gather(now_ns)
-        for command, chosen in due(entries, self._policy).items():
-            self._run(command, entries.places[chosen], last=entries.hot["last"][chosen], now_ns=now_ns)
+        plan = self.choose(now_ns)
+        self.carry_out(plan)
         membarrier_global()
-        return self._scan(entries, now_ns)
+        return self._scan(plan.entries, now_ns)
+
+    def choose(self, now_ns: int) -> "Plan":
+        """Look at the table once, and say what is due."""
+        entries = self._gather(now_ns)
+        return Plan(now_ns, entries, due(entries, self._policy))
+
+    def carry_out(self, plan: "Plan") -> None:
+        """Have it done, as far as it still holds and the ring has room."""
+        for command, chosen in plan.chosen.items():
+            self._run(command, plan.entries.take(chosen), now_ns=plan.now_ns)
 
     def flush(self, now_ns: int) -> Scan:
         """Export everything, for a collector that stops, once nothing is attached any more.
@@ -119,12 +148,11 @@ class Sweeper:
         """
         membarrier_global()
         for command in (Command.FLUSH, Command.RETIRE):
-            live = self._gather(now_ns)
-            chosen = ~live.is_gone
-            self._run(command, live.places[chosen], last=live.hot["last"][chosen], now_ns=now_ns)
+            entries = self._gather(now_ns)
+            self._run(command, entries.take(~entries.is_gone), now_ns=now_ns)
         membarrier_global()
-        gone = self._gather(now_ns)
-        self._run(Command.HARVEST, gone.places[gone.is_gone], last=gone.hot["last"][gone.is_gone], now_ns=now_ns)
+        entries = self._gather(now_ns)
+        self._run(Command.HARVEST, entries.take(entries.is_gone), now_ns=now_ns)
         return self._scan(self._gather(now_ns), now_ns)
 
     def counters(self) -> Mapping[str, int]:
@@ -136,12 +164,11 @@ class Sweeper:
         places = np.flatnonzero(tags != Tag.FREE)
         bucket, way = np.divmod(places, WAYS)
         hot = self._table["way"][bucket, way]
-        spilled = self._cold[places[(hot["state"]["marks"] & Mark.PENDING) != 0]]
         packets = (hot["count"] >> _PACKETS_SHIFT).sum(axis=1)
         octets = (hot["count"] & _BYTES_MASK).sum(axis=1)
         pending = np.flatnonzero(hot["state"]["marks"] & Mark.PENDING)
-        packets[pending] += spilled["spilled_packets"].sum(axis=1)
-        octets[pending] += spilled["spilled_bytes"].sum(axis=1)
+        packets[pending] += self._cold["spilled_packets"][places[pending]].sum(axis=1)
+        octets[pending] += self._cold["spilled_bytes"][places[pending]].sum(axis=1)
         first = np.where(hot["first"], hot["first"], hot["last"])[packets > 0]
         oldest = int(_ages_ns(first, now_ns).max(initial=0))
         is_gone = tags[places] == Tag.GONE
@@ -152,18 +179,18 @@ class Sweeper:
             conversations=len(entries.places),
             held_packets=int(entries.packets.sum()),
             held_bytes=int(entries.bytes.sum()),
-            exported_until_ns=now_ns - max(entries.oldest_age_ns, _CLOCK_SLACK_NS),
+            exported_until_ns=(now_ns >> _TICK_BITS << _TICK_BITS) - max(entries.oldest_age_ns, _CLOCK_SLACK_NS),
             position=self._ring.producer,
         )
 
-    def _run(self, command: Command, places: Places, *, last: npt.NDArray[np.uint32], now_ns: int) -> None:
-        """One test-run for all places. A signal may end it early: what is left over is due again at the next tick."""
-        if not len(places):
+    def _run(self, command: Command, chosen: "_Chosen", *, now_ns: int) -> None:
+        if not len(chosen.places):
             return
-        jobs = self._jobs[: len(places)]
-        jobs["place"], jobs["last"], jobs["command"] = places, last, command
+        jobs = self._jobs[: len(chosen.places)]
+        jobs["place"], jobs["last"], jobs["command"] = chosen.places, chosen.last, command
         self._sweep["now_ns"], self._sweep["next"] = now_ns, 0
-        test_run(self._program, _NOT_IP, repeat=len(places))
+        with suppress(InterruptedError):  # a signal, between two places: the others are due at the next tick
+            test_run(self._program, _NOT_IP, repeat=len(jobs))
 
 
 def _ages_ns(ticks: npt.NDArray[np.uint32], now_ns: int) -> npt.NDArray[np.int64]:
