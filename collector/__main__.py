@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except (*REFUSALS, OSError) as refusal:
         sys.stderr.write(f"kubenetinsight collector: {refusal}\n")
-        return 1
+        return 0 if signals.count else 1
     host, port = service.address
     print(f"ready collector {settings.node} {host}:{port}", flush=True)
     while not signals.count:

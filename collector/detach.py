@@ -67,8 +67,8 @@ def main(arguments: list[str]) -> int:
         settings = settings_of_process()
         status = Path("/proc/self/status").read_text("ascii")
         check_capabilities(status, enters_namespace=settings.netns is not None)
-        directory = NodeDirectory(settings.bpffs, settings.node)
         netlink = Netlink(settings.netns)
+        directory = NodeDirectory(settings.bpffs, settings.node)
     except (SettingsError, PreflightError, BpffsError, LockedError, OSError) as error:
         sys.stderr.write(f"kubenetinsight detach: {error}\n")
         return 1
