@@ -35,6 +35,7 @@ EMPTY: Final = {
     topic: pa.record_batch([pa.array([], field.type) for field in schema], schema=schema)
     for topic, schema in ((topics.FLOWS, flow_batch.SCHEMA), (topics.DROPS, drop_batch.SCHEMA))
 }
+NO_TOTALS: Final = read_totals(b"")
 
 
 class Message(NamedTuple):
@@ -136,6 +137,8 @@ def _check_header(header: BatchHeader, now_ns: int) -> pa.RecordBatch:
     latest = max(header.created_ns, header.exported_until_ns, header.counting_since_ns)
     if latest > now_ns + FUTURE_NS or header.created_ns < now_ns - PAST_NS:
         raise UnreadableBatchError("impossible_time", f"header created at {header.created_ns}, read at {now_ns}")
+    if not header.totals:
+        return NO_TOTALS
     try:
         return read_totals(header.totals)
     except (pa.ArrowException, StopIteration, OSError) as error:

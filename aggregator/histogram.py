@@ -6,7 +6,7 @@ function `latency_bucket_ns` say the same. Histograms of any worker, window or e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -37,18 +37,26 @@ def to_ns(bucket: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
     return np.ldexp(1 + (2 * step + 1) / (2 * BUCKETS_PER_OCTAVE), octave)
 
 
-def to_weights(
-    count: npt.NDArray[np.unsignedinteger], width: int
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint64]]:
+class Held(NamedTuple):
+    """The samples that rows hold, one behind the other."""
+
+    row: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    """Of the sample in its row."""
+    weight: npt.NDArray[np.uint64]
+    """How many measurements it stands for."""
+
+
+def to_weights(count: npt.NDArray[np.unsignedinteger], width: int) -> Held:
     """Which of `width` samples each row holds, and how many measurements each of them stands for.
 
     Weights are whole and add up to the row's count: those first in the row take what does not divide evenly.
     """
-    total = count.astype("u8")[:, None]
-    place = np.arange(width, dtype="u8")
-    kept = np.minimum(total, np.uint64(width))
-    share = np.maximum(kept, np.uint64(1))
-    return place < kept, total // share + (place < total % share)
+    kept = np.minimum(count, width).astype("i8")
+    row = np.repeat(np.arange(len(count)), kept)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(kept) - kept, kept)
+    share, more = np.divmod(count.astype("u8"), np.maximum(kept, 1).astype("u8"))
+    return Held(row, place, share[row] + (place < more[row]))
 
 
 def histograms(
@@ -62,12 +70,12 @@ def histograms(
 
     `samples` is (rows, width): a row holds min(width, count) values in ns, the rest is not looked at.
     """
-    is_held, weights = to_weights(count, samples.shape[1])
-    of_group = np.broadcast_to(group.astype("u8")[:, None], samples.shape)[is_held]
-    keys, weight = _add_up((of_group << _BUCKET_BITS) | to_bucket(samples[is_held]), weights[is_held])
+    held = to_weights(count, samples.shape[1])
+    bucket = to_bucket(samples[held.row, held.place])
+    keys, weight = _add_up((group[held.row].astype("u8") << _BUCKET_BITS) | bucket, held.weight)
     offsets = np.searchsorted(keys, np.arange(groups + 1, dtype="u8") << _BUCKET_BITS).astype("i4")
-    bucket = (keys & ((np.uint64(1) << _BUCKET_BITS) - np.uint64(1))).astype("u2")
-    return pa.MapArray.from_arrays(pa.array(offsets), pa.array(bucket), pa.array(weight))
+    present = (keys & ((np.uint64(1) << _BUCKET_BITS) - np.uint64(1))).astype("u2")
+    return pa.MapArray.from_arrays(pa.array(offsets), pa.array(present), pa.array(weight))
 
 
 def _add_up(

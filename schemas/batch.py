@@ -112,8 +112,19 @@ class Contract:
         records = records.select(self.schema.names).replace_schema_metadata()
         if not records.schema.equals(self.schema):
             raise UnreadableBatchError("wrong_schema", "column types differ")
+        if nameless := [name for name in self.schema.names if has_nulls(records.column(name))]:
+            raise UnreadableBatchError("wrong_schema", f"no value in {', '.join(nameless)}")
         _check_times(records, now_ns)
         return Batch(header, records)
+
+
+def has_nulls(column: pa.Array) -> bool:
+    """Whether a value is missing, at any depth: Arrow's own validation does not look, though a schema forbids it."""
+    if isinstance(column, pa.DictionaryArray):
+        return bool(column.null_count or column.dictionary.null_count)
+    if isinstance(column, pa.FixedSizeListArray):
+        return bool(column.null_count or column.flatten().null_count)
+    return bool(column.null_count)
 
 
 def _read_arrow(value: bytes) -> tuple[pa.RecordBatch, set[str]]:
@@ -144,5 +155,5 @@ def _check_times(records: pa.RecordBatch, now_ns: int) -> None:
     if not records.num_rows:
         return
     start, end = (records.column(name).to_numpy(zero_copy_only=False).view("i8") for name in ("time_start", "time_end"))
-    if (start > end).any() or end.max() > now_ns + FUTURE_NS or end.min() < now_ns - PAST_NS:
+    if start.min() < 0 or (start > end).any() or end.max() > now_ns + FUTURE_NS or end.min() < now_ns - PAST_NS:
         raise UnreadableBatchError("impossible_time", f"between {end.min()} and {end.max()} at {now_ns}")

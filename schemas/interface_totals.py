@@ -9,6 +9,8 @@ from typing import Final
 
 import pyarrow as pa
 
+from schemas.batch import has_nulls
+
 OUTCOMES: Final = ("accounted", "non_ip", "malformed", "lost")
 PROTOCOL_CLASSES: Final = ("tcp", "udp", "icmp", "other")
 SIZE_BUCKETS: Final = 12
@@ -58,4 +60,6 @@ def read_totals(value: bytes) -> pa.RecordBatch:
     if not totals.schema.equals(SCHEMA):
         raise pa.ArrowInvalid("these are no interface totals")
     totals.validate(full=True)
+    if any(has_nulls(column) for column in totals.columns):
+        raise pa.ArrowInvalid("totals without a value")
     return totals

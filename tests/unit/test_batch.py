@@ -85,6 +85,16 @@ def stream(batch: pa.RecordBatch, *, times: int = 1, metadata: dict[bytes, bytes
     return bytes(sink.getvalue().to_pybytes())
 
 
+def without(name: str, column: pa.Array) -> bytes:
+    """A batch of one record with another column in a column's place."""
+    batch = records(flow_batch.SCHEMA)
+    place = batch.schema.get_field_index(name)
+    field = batch.schema.field(place)
+    return flow_batch.write_batch(batch.set_column(place, field, column.cast(field.type)), HEADER)
+
+
+NO_NAME = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), pa.array([None], pa.string()))
+
 GOOD = flow_batch.write_batch(records(flow_batch.SCHEMA), HEADER)
 NAMED = {b"schema": b"flows/1"}
 
@@ -100,6 +110,9 @@ NAMED = {b"schema": b"flows/1"}
         (stream(records(flow_batch.SCHEMA), times=2, metadata=NAMED), "too_large"),
         (drop_batch.write_batch(records(drop_batch.SCHEMA), HEADER), "wrong_schema"),
         (stream(records(flow_batch.SCHEMA)), "wrong_schema"),
+        (without("packets", pa.array([None], pa.uint64())), "wrong_schema"),
+        (without("interface", NO_NAME), "wrong_schema"),
+        (without("rtt_samples", pa.array([[None] * 8], pa.list_(pa.uint32(), 8))), "wrong_schema"),
         (stream(records(flow_batch.SCHEMA), metadata=NAMED), "wrong_header"),
         (stream(records(flow_batch.SCHEMA), metadata=NAMED | {b"header": b'{"node": 3}'}), "wrong_header"),
         (
@@ -108,6 +121,7 @@ NAMED = {b"schema": b"flows/1"}
         ),
         (flow_batch.write_batch(records(flow_batch.SCHEMA), dataclasses.replace(HEADER, first=-1)), "wrong_header"),
         (flow_batch.write_batch(records(flow_batch.SCHEMA, start=NOW), HEADER), "impossible_time"),
+        (flow_batch.write_batch(records(flow_batch.SCHEMA, start=-1), HEADER), "impossible_time"),
         (flow_batch.write_batch(records(flow_batch.SCHEMA, end=NOW + FUTURE_NS + 1), HEADER), "impossible_time"),
         (
             flow_batch.write_batch(records(flow_batch.SCHEMA, start=1, end=NOW - PAST_NS - 1), HEADER),
@@ -123,11 +137,15 @@ NAMED = {b"schema": b"flows/1"}
         "two record batches",
         "a batch of another topic",
         "no version",
+        "no number",
+        "no name",
+        "no sample",
         "no header",
         "a header of the wrong types",
         "half an address",
         "a position below zero",
         "ended before it began",
+        "began before 1970",
         "far in the future",
         "older than its retention",
     ],
