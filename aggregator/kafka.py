@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 from schemas import topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 ANSWER_SECONDS: Final = 5.0
 WAIT_SECONDS: Final = 0.5
@@ -110,14 +110,12 @@ class Inventory:
         )
         self._is_assigned = False
 
-    def read(self) -> Iterator[bytes]:
+    def read(self) -> list[bytes]:
         """What came since the last call; nothing while Kafka is away."""
         if not self._is_assigned and not self._assign():
-            return
-        for message in self._consumer.consume(num_messages=1000, timeout=0.0):
-            value = message.value()
-            if not message.error() and value:
-                yield value
+            return []
+        messages = self._consumer.consume(num_messages=1000, timeout=0.0)
+        return [value for message in messages if not message.error() and (value := message.value())]
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -5,14 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from prometheus_client import Metric
+
     from aggregator.assemble import Range
     from aggregator.write import ClickHouseUnavailableError
 
 PARTITION: Final = ("topic", "partition")
 SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _WatchCounts(Collector):
+    def __init__(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """One sample per resource and kind."""
+        family = CounterMetricFamily(
+            "kubenetinsight_aggregator_kubernetes", "Events, lists, failures of the watch", labels=("resource", "kind")
+        )
+        for labels, count in self._counts().items():
+            family.add_metric(labels, count)
+        yield family
 
 
 class Metrics:
@@ -72,6 +92,10 @@ class Metrics:
         self.unresolved.labels(topic).inc(int(done.identified.unresolved.sum()))
         for letter in decoded.unreadable:
             self.dead_letters.labels(letter.reason).inc()
+
+    def follow_watch(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """What the watch of Kubernetes counts, by resource and kind, is read whenever metrics are."""
+        self.registry.register(_WatchCounts(counts))
 
     def exposition(self) -> bytes:
         """All of them as Prometheus reads them."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aggregator.health import Progress
     from aggregator.metrics import Metrics
@@ -26,6 +26,7 @@ class Outages:
         self._clock = clock
         self._log = structlog.get_logger()
         self._said: dict[tuple[str, str], float] = {}
+        self._troubles: Mapping[str, str] = {}
 
     def inserted(self, table: str, *, rows: int, seconds: float) -> None:
         """A block is stored."""
@@ -36,6 +37,14 @@ class Outages:
         """A block will be tried again."""
         self._metrics.retried(table, error)
         self.is_away("ClickHouse", table, problem=error.detail)
+
+    def hear_watch(self, troubles: Mapping[str, str]) -> None:
+        """What keeps resources of Kubernetes from being followed, by resource; records go on with what is known."""
+        for resource in troubles.keys() - self._troubles.keys():
+            self._log.warning("kubernetes is not followed", resource=resource, problem=troubles[resource])
+        for resource in self._troubles.keys() - troubles.keys():
+            self._log.warning("kubernetes is followed again", resource=resource)
+        self._troubles = troubles
 
     def is_away(self, server: str, part: str = "", *, problem: str) -> None:
         """A server, or a part of it, does not do what is asked; work goes on by itself when it does."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from aggregator.kubernetes_watch import Watch
     from aggregator.objects import Event
     from aggregator.settings import Settings
 
@@ -84,6 +85,8 @@ class Worker(NamedTuple):
     publisher: Publisher
     inventory: Inventory
     metrics: Metrics
+    outages: Outages
+    watch: Watch | None
     clocks: Clocks
 
 
@@ -127,12 +130,15 @@ async def _serve(
         ids = topic_ids(settings.kafka, TOPICS, new_id=uuid.uuid4().hex)
     except REFUSALS as error:
         raise StartError(str(error)) from error
+    if watch:
+        metrics.follow_watch(watch.tally.counts)
     writer = Writer(clickhouse, outages, clock=clocks.monotonic)
     publisher, inventory = Publisher(settings.kafka), Inventory(settings.kafka)
     sinks = Sinks(writer, publisher, partial(read_marks, clickhouse, observer=outages), outages, metrics, progress)
     aggregator = Aggregator(settings, sinks, names=Names(identities, events), topic_ids=ids)
     try:
-        return await _run(Worker(aggregator, identities, clickhouse, publisher, inventory, metrics, clocks))
+        stands_on = (identities, clickhouse, publisher, inventory, metrics, outages, watch, clocks)
+        return await _run(Worker(aggregator, *stands_on))
     finally:
         inventory.close()
         if watch:
@@ -210,7 +216,8 @@ async def _tend(worker: Worker) -> None:
     while True:
         worker.aggregator.report()
         now_ns = worker.clocks.now_ns()
-        for value in worker.inventory.read():
+        worker.outages.hear_watch(worker.watch.tally.troubles() if worker.watch else {})
+        for value in await asyncio.to_thread(worker.inventory.read):
             if node := to_node_addresses(value):
                 worker.identities.learn_inventory(node.node, node.packed, observed_ns=now_ns)
         if now_ns - pruned_ns > PRUNE_EVERY_NS:

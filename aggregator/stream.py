@@ -23,7 +23,7 @@ from faust.types import TP
 from aggregator.intents import Offset
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from aiokafka import AIOKafkaConsumer
 
@@ -180,7 +180,7 @@ class Stream:
 
     async def commit(self, offsets: Mapping[Key, Offset], generation: int) -> None:
         """State intents and advances. The caller holds the lock. Raises: CommitRefusedError."""
-        await self._on_thread(self._thread.commit_once, offsets, generation)
+        await self._thread.call_thread(self._thread.commit_once, offsets, generation)
         now = self.clock()
         self._thread.tp_last_committed_at.update({TP(*key): now for key in offsets})
 
@@ -215,9 +215,6 @@ class Stream:
     def _thread(self) -> _Thread:
         thread: _Thread = self.app.consumer._thread  # noqa: SLF001  (Faust's own way to its thread)
         return thread
-
-    async def _on_thread(self, work: Callable[..., Awaitable[object]], *arguments: object) -> object:
-        return await self._thread.call_thread(work, *arguments)
 
     async def _read(self, stream: Any) -> None:
         async for event in stream.noack().events():
