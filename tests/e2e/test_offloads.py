@@ -21,6 +21,7 @@ from tests.integration.collector_world import Reader
 from tests.integration.kafka_broker import embedded_broker
 
 PAYLOAD = 20_000_000
+LOSSY_PAYLOAD, ONE_IN = 4_000_000, 30
 DATAGRAM, TOGETHER, TIMES = 1_300, 40, 100
 ETHERNET, IPV4, IPV6, UDP, TCP_WITH_TIME_STAMP, SYN_MORE = 14, 20, 40, 8, 32, 8
 VXLAN = ETHERNET + IPV4 + UDP + 8
@@ -68,6 +69,8 @@ class Observed(NamedTuple):
     """Traffic as its ends know it, and the records of both nodes."""
 
     transfers: Mapping[Way, Transferred]
+    lossy: Mapping[Way, Transferred]
+    """Behind the client's veth its node drops frames: super-packets are sent again."""
     records: Mapping[int, pa.Table]
     """By number of the node."""
     super_packets: Mapping[tuple[int, str, int], bool]
@@ -95,6 +98,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
         transfers = {way: transfer(*ends(nodes, way), address=way.address, size=PAYLOAD) for way in WAYS}
         for way in WAYS:
             burst(nodes, way)
+        lossy = {way: transfer_with_loss(nodes, way) for way in WAYS}
         for node, collector in zip(nodes, collectors, strict=True):
             node.disconnect()
             collector.stop()
@@ -108,7 +112,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
             assert differences(batches) == dict.fromkeys(totals, NOTHING)
             records[node.number] = table_of(batches)
             super_packets |= {(node.number, *hook): told["frames"] < told["packets"] for hook, told in totals.items()}
-        yield Observed(transfers, records, super_packets)
+        yield Observed(transfers, lossy, records, super_packets)
 
 
 def ends(nodes: tuple[Node, Node], way: Way) -> tuple[Path, Path]:
@@ -120,6 +124,15 @@ def burst(nodes: tuple[Node, Node], way: Way) -> None:
     client, server = ends(nodes, way)
     address = way.address, way.datagram_port
     send_datagrams(client, server, address=address, size=DATAGRAM, segments=TOGETHER, times=TIMES)
+
+
+def transfer_with_loss(nodes: tuple[Node, Node], way: Way) -> Transferred:
+    node = nodes[way.client - 1]
+    drop = f"meta length > 2000 numgen inc mod {ONE_IN} 0 drop"
+    node.rules(f"table inet lossy {{ chain forward {{ type filter hook forward priority 0; iif v0 {drop}; }}; }}")
+    transferred = transfer(*ends(nodes, way), address=way.address, size=LOSSY_PAYLOAD)
+    node.rules("delete table inet lossy")
+    return transferred
 
 
 def found(observed: Observed, where: tuple[int, str], *, protocol: int, port: int) -> pa.Table:
@@ -149,6 +162,16 @@ def test_a_transfer_has_the_packets_and_bytes_that_its_ends_sent(
     assert segments >= -(-PAYLOAD // sent.mss) + 2, "as many as the MSS asks for, SYN and an acknowledgement"
     assert pc.max(records.column("packet_bytes_max")).as_py() == sent.mss + headers
     assert set(records.column("vni").to_pylist()) == {42 if way.is_tunnelled and where[1] == "u0" else 0}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_super_packets_that_are_sent_again_count_each_segment_again(observed: Observed, way: Way) -> None:
+    sent = observed.lossy[way]
+    records = found(observed, (way.client, "v0"), protocol=6, port=sent.port)
+    headers = way.headers("v0", TCP_WITH_TIME_STAMP)
+    assert sent.segments.retransmitted > 0
+    assert sum_of(records) == Sum(sent.segments.sent, sent.payload_sent + sent.segments.sent * headers + SYN_MORE)
+    assert pc.sum(records.column("retransmits")).as_py() == sent.segments.retransmitted
 
 
 @pytest.mark.parametrize("where", WHERE, ids=str)
