@@ -14,7 +14,7 @@ TESTS = Path(__file__).parent
 
 PROGRAMS = {
     "unit": (),
-    "kernel": ("cc", "ip", "nft"),
+    "kernel": ("cc", "ip", "nft", "tshark"),
     "integration": ("curl", "ip", "java"),
     "e2e": ("curl", "ip", "iperf3", "nft", "tcpdump", "tshark"),
 }
