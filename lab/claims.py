@@ -67,6 +67,7 @@ def claim(lab_id: str) -> Path:
             if owner_of(directory.name) is None:
                 _remove(directory)
         directory = STATE / lab_id
+        _remove(directory)  # namespaces of that name may be there without it
         directory.mkdir(mode=0o755)
         pid = os.getpid()
         (directory / OWNER).write_text(f"{pid} {_started(pid)}")

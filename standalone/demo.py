@@ -20,7 +20,14 @@ from lab.world import World
 from standalone.address import UsageError
 from standalone.display import Display
 from standalone.lab_system import watched_lab
-from standalone.processes import ChildError, ignore_signals, interrupted_by_signals, python_module, wait_for_end
+from standalone.processes import (
+    ChildError,
+    ignore_signals,
+    interrupted_by_signals,
+    postponed_signals,
+    python_module,
+    wait_for_end,
+)
 from standalone.settings import Settings, child_environment, from_environment
 
 if TYPE_CHECKING:
@@ -98,7 +105,8 @@ class Demo:
         Raises:
             ChildError: a program of the system ended by itself.
         """
-        self._world.start_traffic()
+        with postponed_signals():
+            self._world.start_traffic()
 
         def tick() -> str:
             self._wait(TICK_SECONDS)
@@ -172,9 +180,10 @@ def run(wish: Wish, settings: Settings, *, display: Display) -> int:
     is_shown = False
     with closing(display), interrupted_by_signals(), ExitStack() as stack:
         try:
-            settings = replace(settings, data=wish.data or stack.enter_context(_scratch()))
             display.step("a cluster of network namespaces")
-            world = stack.enter_context(World(LAB, time.time))  # noqa: TID251 - wiring: its objects need a date
+            with postponed_signals():  # half a namespace would outlive the lab
+                world = stack.enter_context(World(LAB, time.time))  # noqa: TID251 - wiring: its objects need a date
+            settings = replace(settings, data=wish.data or stack.enter_context(_scratch()))
             system = stack.enter_context(_system(world, settings, tell=display.step))
             demo = Demo(display, world, system=system)
             demo.watch(wish.seconds)

@@ -1,0 +1,129 @@
+"""A wrong word, a wrong setting, a server that is away or a missing right to one message that says what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from standalone.address import Address, address_of, bound_socket
+from tests.integration.refusals import PYTHON, as_nobody, refusal
+
+NOWHERE = {"KNI_CLICKHOUSE": "http://127.0.0.1:1", "KNI_KAFKA": "127.0.0.1:1"}
+ASK_CLICKHOUSE = "ClickHouse does not answer at http://127.0.0.1:1 ([Errno 111] Connection refused): is it running?"
+ASK_KAFKA = "Kafka does not answer at 127.0.0.1:1 (Failed to get metadata: Local: Broker transport failure): is it"
+
+
+def kubenetinsight(*words: str) -> tuple[str, ...]:
+    return (*PYTHON, "cli", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("summary",), ASK_CLICKHOUSE),
+        (("connections",), ASK_CLICKHOUSE),
+        (("edges",), ASK_CLICKHOUSE),
+        (("flows",), ASK_CLICKHOUSE),
+        (("sql", "SELECT 1"), ASK_CLICKHOUSE),
+        (("status",), ASK_KAFKA),
+        (("flows", "--follow"), ASK_KAFKA),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_server_that_is_away_is_named_with_the_setting_that_says_where_it_is(
+    words: tuple[str, ...], message: str
+) -> None:
+    said = refusal(kubenetinsight(*words), NOWHERE)
+    assert said.startswith(f"kubenetinsight: {message}")
+    assert f"KNI_{'KAFKA' if message is ASK_KAFKA else 'CLICKHOUSE'} says where it is" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nothing",), "invalid choice: 'nothing' (choose from 'summary',"),
+        (("summary", "--since", "soon"), "'soon' is no length of time: write 30s, 15m, 2h or 1d"),
+        (("edges", "--limit", "-1"), "'-1' is no number of rows: write one from 1 to 1000000"),
+        (("flows", "-o", "xml"), "invalid choice: 'xml'"),
+        (("sql",), "the following arguments are required: query"),
+        (("lab", "--duration", "-1"), "'-1' is no duration: write a number of seconds, at most 86400"),
+        (("lab", "--duration", "nan"), "'nan' is no duration"),
+        (("collector", "--fast"), "unrecognized arguments: --fast"),
+        (("aggregator", "stop"), "invalid choice: 'stop'"),
+        (("up", "--data"), "argument --data: expected one argument"),
+        (("detach", "--all"), "unrecognized arguments: --all"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_word_that_is_not_understood_is_told_with_what_may_stand_there(words: tuple[str, ...], message: str) -> None:
+    assert message in refusal(kubenetinsight(*words), NOWHERE, status=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "message"),
+    [
+        (("summary",), {"KNI_CLICKHOUSE_PASSWORD_FILE": "/none"}, "KNI_CLICKHOUSE_PASSWORD_FILE: cannot read /none"),
+        (("up",), {"KNI_KAFKA_LISTEN": "9092"}, "KNI_KAFKA_LISTEN: '9092' is not an address: write HOST:PORT"),
+        (("up",), {"KNI_CLICKHOUSE_LISTEN": "x"}, "KNI_CLICKHOUSE_LISTEN: 'x' is not an address: write HOST:PORT"),
+        (("up",), {"KNI_COLLECTOR_LISTEN": "x:y"}, "KNI_COLLECTOR_LISTEN: 'x:y' is not an address: write HOST:PORT"),
+        (("up",), {"KNI_AGGREGATOR_LISTEN": ":1"}, "KNI_AGGREGATOR_LISTEN: ':1' is not an address: write HOST:PORT"),
+        (("demo", "--duration", "0"), {}, "--duration 0: write a number of seconds from 1 to 86400"),
+        (("lab", "--id", "A B"), {}, "'A B' is no lab id: use 1 to 16 lower-case letters and digits"),
+        (("aggregator",), {"KNI_KAFKA": "broker"}, "KNI_KAFKA is 'broker': set HOST:PORT"),
+        (
+            ("aggregator",),
+            {"KNI_CIDR_LABELS": "10.0.0.0/8"},
+            "KNI_CIDR_LABELS: '10.0.0.0/8' has no name; write RANGE=NAME",
+        ),
+        (("aggregator", "schema"), {"KNI_CLICKHOUSE_DATABASE": "a b"}, "KNI_CLICKHOUSE_DATABASE is 'a b': use letters"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_setting_is_told_before_anything_starts(
+    words: tuple[str, ...], settings: dict[str, str], *, message: str
+) -> None:
+    said = refusal(kubenetinsight(*words), {**NOWHERE, "KNI_AGGREGATOR_LISTEN": "127.0.0.1:0", **settings})
+    assert said.startswith("kubenetinsight")
+    assert message in said
+
+
+@pytest.mark.parametrize("words", [("lab",), ("demo", "--duration", "1")], ids=" ".join)
+def test_a_lab_by_somebody_who_is_not_root_is_told(words: tuple[str, ...], tmp_path: Path) -> None:
+    said = refusal((*as_nobody(), *kubenetinsight(*words)), {"TMPDIR": str(tmp_path)})
+    assert f"kubenetinsight {words[0]}: the lab makes network namespaces, and this user may not: run it as root" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def taken() -> Iterator[str]:
+    """An address that somebody listens on."""
+    with bound_socket(Address("127.0.0.1", 0), "") as listener:
+        yield str(address_of(listener))
+
+
+def test_the_aggregators_taken_port_is_told_before_it_waits_for_servers() -> None:
+    with taken() as address:
+        said = refusal(kubenetinsight("aggregator"), {**NOWHERE, "KNI_AGGREGATOR_LISTEN": address})
+    assert f"{address} can't be listened on (Address already in use): stop what uses it" in said
+    assert "set KNI_AGGREGATOR_LISTEN to another HOST:PORT" in said
+
+
+@pytest.mark.parametrize("server", ["kafka", "clickhouse"])
+def test_an_embedded_servers_taken_port_is_told(server: str, tmp_path: Path) -> None:
+    data = ("--data", f"{tmp_path}/data") if server == "clickhouse" else ()
+    with taken() as address:
+        said = refusal((*PYTHON, "standalone", server, "--listen", address, *data), {})
+    assert f"{server}: cannot listen on {address}: Address already in use. End the program that holds it" in said
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("/proc/kni", "cannot use the data directory /proc/kni: No such file or directory. Choose another with --data"),
+        ("/etc/hostname", "cannot use the data directory /etc/hostname: "),
+    ],
+)
+def test_data_where_none_can_be_is_told(data: str, message: str) -> None:
+    command = (*PYTHON, "standalone", "clickhouse", "--listen", "127.0.0.1:0", "--data", data)
+    assert message in refusal(command, {})
