@@ -45,15 +45,15 @@ class Attachment:
 class Attacher:
     """Attaches the programs of one layout, and takes over what other layouts of the node have attached."""
 
-    def __init__(self, pins: Pins, netlink: Netlink, *, node: str, namespace: Path | None) -> None:
+    def __init__(self, pins: Pins, netlink: Netlink, *, node: str) -> None:
         self._pins = pins
         self._netlink = netlink
-        self._links = Links(pins.directory, namespace=namespace)
+        self._links = Links(pins.directory)
         self._filter_name = filter_name(node)
         self._program_ids = {name: program_id(pins[name]) for name in ("xdp_ingress", *_TC_PROGRAMS.values())}
 
     def attach(self, watched: Watched) -> Attachment:
-        """Count at an interface from now on.
+        """Count at an interface from now on. The calling thread must be in the node's network namespace.
 
         Raises: AttachError, when it can't be done as asked; OSError (ENODEV), when the interface went meanwhile.
         """
@@ -64,12 +64,10 @@ class Attacher:
             note, gapless = self._attach_xdp(watched)
             if not note:
                 hooks[INGRESS] = XDP
-        for direction in DIRECTIONS:
-            program = _TC_PROGRAMS[direction]
-            own = self._program_ids[program]
-            if direction not in hooks and self._links.foreign_tcx(ifindex, TCX[direction], own=own):
-                hooks[direction] = "tcx"
-                gapless &= self._links.attach(TCX[direction], ifindex, program=self._pins[program])
+        for direction in self._hidden(ifindex) - hooks.keys():
+            hooks[direction] = "tcx"
+            program = self._pins[_TC_PROGRAMS[direction]]
+            gapless &= self._links.attach(TCX[direction], ifindex, program=program)
         filters = [direction for direction in DIRECTIONS if direction not in hooks]
         try:
             gapless &= self._attach_filters(watched.link, filters)
@@ -93,6 +91,15 @@ class Attacher:
             self._links.detach(hook, ifindex)
         with suppress(FileNotFoundError):
             self._mark(ifindex).rmdir()
+
+    def _hidden(self, ifindex: int) -> set[int]:
+        """Directions in which somebody else's TCX program would run before a filter of ours; it may end the packet."""
+        programs = self._links.tcx_programs(ifindex)
+        return {
+            direction
+            for direction in DIRECTIONS
+            if programs.get(TCX[direction], set()) - {self._program_ids[_TC_PROGRAMS[direction]]}
+        }
 
     def _attach_xdp(self, watched: Watched) -> tuple[str, bool]:
         """Why it can't be XDP (empty: it is), and whether it was before. Raises: AttachError, when it must be."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from collector import bpf_syscall
-from collector.namespace import run_inside
 
 XDP: Final = "xdp"
 TCX: Final = ("tcx_in", "tcx_out")
@@ -53,13 +52,13 @@ def facts_of(descriptor: int) -> LinkFacts:
 class Links:
     """The pinned links of one layout, and those of the node's other layouts to be taken over."""
 
-    def __init__(self, directory: Path, *, namespace: Path | None) -> None:
-        """`directory`: the layout's; `namespace`: the node's network namespace, None: one's own."""
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._namespace = namespace
 
     def attach(self, hook: str, ifindex: int, *, program: int) -> bool:
         """Have a program (descriptor) at a hook; True: a link was there already, so no packet passed uncounted.
+
+        The calling thread must be in the node's network namespace.
 
         Raises: OSError, the kernel's answer: EBUSY or EEXIST where somebody else's XDP program is.
         """
@@ -67,25 +66,27 @@ class Links:
         for found in self._directory.parent.glob(f"*/{pin.name}"):
             if self._take_over(found, pin, program=program):
                 return True
-        flags, kind = _FLAGS[hook], _ATTACH_TYPES[hook]
-        descriptor = run_inside(
-            self._namespace, lambda: bpf_syscall.link_create(program, ifindex, attach_type=kind, flags=flags)
-        )
-        self._keep(descriptor, pin)
+        descriptor = bpf_syscall.link_create(program, ifindex, attach_type=_ATTACH_TYPES[hook], flags=_FLAGS[hook])
+        try:
+            bpf_syscall.object_pin(descriptor, pin)
+        finally:
+            os.close(descriptor)
         return False
 
     def detach(self, hook: str, ifindex: int) -> None:
         """Count at a hook no more, wherever its device went; nothing happens where there is no link."""
         detach_pin(self._directory / pin_name(hook, ifindex))
 
-    def foreign_tcx(self, ifindex: int, hook: str, *, own: int) -> bool:
-        """Is somebody else's TCX program at the interface? One that returns OK would hide a TC filter of ours."""
-        kind = _ATTACH_TYPES[hook]
-        try:
-            programs = run_inside(self._namespace, lambda: bpf_syscall.program_query(ifindex, kind))
-        except OSError:
-            return False  # a kernel before 6.6, or the interface is gone
-        return any(program != own for program, _ in programs)
+    def tcx_programs(self, ifindex: int) -> dict[str, set[int]]:
+        """TCX hook to identifiers of the programs there, ours among them; nothing on a kernel before 6.6.
+
+        The calling thread must be in the node's network namespace.
+        """
+        found: dict[str, set[int]] = {}
+        with suppress(OSError):
+            for hook in TCX:
+                found[hook] = {program for program, _ in bpf_syscall.program_query(ifindex, _ATTACH_TYPES[hook])}
+        return found
 
     def _take_over(self, found: Path, pin: Path, *, program: int) -> bool:
         descriptor = bpf_syscall.object_get(found)
@@ -102,12 +103,6 @@ class Links:
         finally:
             os.close(descriptor)
         return True
-
-    def _keep(self, descriptor: int, pin: Path) -> None:
-        try:
-            bpf_syscall.object_pin(descriptor, pin)
-        finally:
-            os.close(descriptor)
 
 
 def detach_pin(pin: Path) -> None:

@@ -1,7 +1,7 @@
 """Network namespace to whatever must happen inside it, without the collector moving there.
 
-A netlink socket keeps the namespace of its birth, and `setns` moves one thread only: so a short-lived thread enters,
-does the one thing, and ends. It needs CAP_SYS_ADMIN; a collector in its node's own namespace never comes here.
+A netlink socket keeps the namespace of its birth, and `setns` moves one thread only: so a thread of its own enters,
+does the work, and ends. It needs CAP_SYS_ADMIN; a collector in its node's own namespace never comes here.
 """
 
 import ctypes
@@ -39,7 +39,7 @@ def run_inside(namespace: Path | None, work: Callable[[], Result]) -> Result:
 
     def enter_and_work() -> None:
         try:
-            _enter(namespace)
+            enter(namespace)
             results.append(work())
         except BaseException as failure:  # noqa: BLE001 - raised again in the caller's thread
             failures.append(failure)
@@ -52,7 +52,8 @@ def run_inside(namespace: Path | None, work: Callable[[], Result]) -> Result:
     return results[0]
 
 
-def _enter(namespace: Path) -> None:
+def enter(namespace: Path) -> None:
+    """Move the calling thread, for good. Raises: OSError."""
     try:
         descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:

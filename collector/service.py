@@ -143,7 +143,7 @@ class Service:
         )
         generation = Generation(active, node)
         closing = [Generation(pins, node) for pins in old]
-        attacher = Attacher(active, self._netlink, node=settings.node, namespace=settings.netns)
+        attacher = Attacher(active, self._netlink, node=settings.node)
         self._watch = Watch(settings, pins=active, attacher=attacher, slots=generation.slots, now_ns=clock.now_ns)
         undo.callback(self._watch.withdraw)
         self._watch.start()

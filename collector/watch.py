@@ -15,6 +15,7 @@ import structlog
 
 from collector.attach import Attacher, AttachError, Attachment
 from collector.interfaces import Watched, choose
+from collector.namespace import enter
 from collector.netlink import Events, EventsLostError, Netlink
 from collector.netlink_messages import Event, Gone, Link
 from collector.pins import Pins
@@ -55,6 +56,7 @@ class Watch:
         self._default_route: set[int] = set()
         self._looked_ns = 0
         self._stop = threading.Event()
+        self._has_begun = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
         # What follows is read by other threads: it is replaced as a whole, never changed.
         self.counted: dict[int, Counted] = {}
@@ -71,17 +73,10 @@ class Watch:
 
         Raises: AttachError; then nothing that was not attached before is attached.
         """
-        self._look()
-        chosen = choose(self._links.values(), self._default_route, settings=self._settings)
-        try:
-            for watched in chosen.values():
-                self._count_at(watched)
-        except (AttachError, OSError) as error:
-            self._undo()
-            raise AttachError(str(error)) from error
-        if self._pins.counting_since_ns is None or not all(one.attachment.is_gapless for one in self.counted.values()):
-            self._pins.set_counting_since(self._now_ns())
         self._thread.start()
+        self._has_begun.wait()
+        if self.failure is not None:
+            raise self.failure
 
     def stop(self) -> None:
         """Follow no more; what is attached stays."""
@@ -113,12 +108,30 @@ class Watch:
         self.counted = {}
 
     def _run(self) -> None:
+        """The thread: it lives in the node's network namespace, where links are attached."""
         try:
+            if self._settings.netns is not None:
+                enter(self._settings.netns)
+            self._begin()
+            self._has_begun.set()
             while not self._stop.is_set():
                 self._follow()
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: BLE001 - raised in the main thread, by start or by who looks
             self.failure = failure
-            raise
+        finally:
+            self._has_begun.set()
+
+    def _begin(self) -> None:
+        self._look()
+        chosen = choose(self._links.values(), self._default_route, settings=self._settings)
+        try:
+            for watched in chosen.values():
+                self._count_at(watched)
+        except (AttachError, OSError) as error:
+            self._undo()
+            raise AttachError(str(error)) from error
+        if self._pins.counting_since_ns is None or not all(one.attachment.is_gapless for one in self.counted.values()):
+            self._pins.set_counting_since(self._now_ns())
 
     def _follow(self) -> None:
         """Take one bunch of events, and do what follows from it."""
