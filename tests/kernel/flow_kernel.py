@@ -44,9 +44,9 @@ class FlowKernel:
         os.environ["BCC_KERNEL_SOURCE"] = str(SOURCES / "kernel")
         text = "".join((SOURCES / part).read_text(encoding="utf-8") for part in FLOW_SOURCES) + more
         arguments = [f"-I{SOURCES}", "-Wno-macro-redefined", *macros]
-        self._module = BPF(text=text.encode(), cflags=arguments)
+        self.module = BPF(text=text.encode(), cflags=arguments)
         self.programs = {hook: self.load(*hook.value) for hook in Hook}
-        self.pins = {name: int(self._module[name.encode()].map_fd) for name in MAPS}
+        self.pins = {name: int(self.module[name.encode()].map_fd) for name in MAPS}
         self.pins["sweep"] = self.load("sweep", 0)
         self.ring = Ring(self.pins["flows_ring"], FLOW_RECORD)
         self.sweeper = Sweeper(self.pins)
@@ -55,12 +55,12 @@ class FlowKernel:
     def load(self, name: str, _direction: int = 0) -> int:
         """Descriptor of a program."""
         kind = BPF.XDP if "xdp" in name else BPF.SCHED_CLS
-        descriptor: int = self._module.load_func(name.encode(), kind).fd
+        descriptor: int = self.module.load_func(name.encode(), kind).fd
         return descriptor
 
     def map(self, name: str) -> int:
         """Descriptor of a map."""
-        descriptor: int = self._module[name.encode()].map_fd
+        descriptor: int = self.module[name.encode()].map_fd
         return descriptor
 
     def watch(self, ifindex: int, *, slot: int, kind: InterfaceKind) -> None:
