@@ -101,6 +101,13 @@ def test_a_path_that_is_no_namespace_is_refused_with_what_to_do(tmp_path: Path, 
         NetnsDirectory(tmp_path, Path(path))
 
 
+def test_a_file_in_place_of_the_directory_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "netns"
+    file.write_text("")
+    with pytest.raises(NotANamespaceError, match=f"KNI_NETNS_DIR={file} is no directory; give one such as /run/netns"):
+        NetnsDirectory(file)
+
+
 def test_without_an_inotify_instance_left_the_error_says_which_limit(tmp_path: Path) -> None:
     """In a child process, because the limit on its descriptors is the nearest one."""
     script = (
