@@ -170,12 +170,14 @@ def _round_trips(records: pa.RecordBatch, groups: Groups, *, name: str) -> Laten
 
 def _latency_rows(keys: pa.Table, part: Latency) -> pa.Table:
     """The rows of one kind, for the edges that have any."""
-    groups = group((part.number,))
-    count = len(groups.first)
+    present = np.flatnonzero(np.bincount(part.number))
+    place = np.zeros(int(present[-1]) + 1, "i4")
+    place[present] = np.arange(len(present), dtype="i4")
+    groups, count = Groups(place[part.number], present), len(present)
     low, high = np.full(count, np.iinfo("u8").max, "u8"), np.zeros(count, "u8")
     np.minimum.at(low, groups.number, part.min_ns.astype("u8"))
     np.maximum.at(high, groups.number, part.max_ns.astype("u8"))
-    rows = keys.take(pa.array(part.number[groups.first]))
+    rows = keys.take(pa.array(present))
     kind = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, "i4")), pa.array([part.kind]))
     for name, column in (
         ("kind", kind),

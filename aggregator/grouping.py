@@ -23,7 +23,7 @@ class Groups(NamedTuple):
 
     number: npt.NDArray[np.int32]
     """The group of each row, from 0 on in order of appearance."""
-    first: npt.NDArray[np.int32]
+    first: npt.NDArray[np.signedinteger]
     """The first row of each group."""
 
 

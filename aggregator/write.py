@@ -90,6 +90,14 @@ class ClickHouse:
         """The answer to a SELECT. Raises: ClickHouseUnavailableError."""
         return self._call(lambda client: client.query_arrow(sql, parameters=dict(parameters or {})))
 
+    def lines(self, sql: str, parameters: Mapping[str, object]) -> list[bytes]:
+        """The answer to a SELECT, a JSON object per row. Raises: ClickHouseUnavailableError."""
+        settings = {"output_format_json_quote_64bit_integers": 0}
+        found = self._call(
+            lambda client: client.raw_query(sql, parameters=dict(parameters), settings=settings, fmt="JSONEachRow")
+        )
+        return found.splitlines()
+
     def command(self, sql: str) -> None:
         """Run a statement that answers nothing. Raises: ClickHouseUnavailableError."""
         self._call(lambda client: client.command(sql))
