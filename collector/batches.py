@@ -18,20 +18,17 @@ from schemas.flow_batch import ADDRESS, SAMPLES, TIME
 
 Records = npt.NDArray[np.void]
 
-_SHIFT_BITS: Final = 11
-_MANTISSA: Final = (1 << _SHIFT_BITS) - 1
+_SHIFT_BITS: Final = np.uint32(11)
+_MANTISSA: Final = np.uint32((1 << 11) - 1)
 _PLACES: Final = np.arange(SAMPLES, dtype=np.uint32)
 _INDEX: Final = pa.int32()
+_SMALL: Final = 1 << 16
 
 
-def _decode_samples() -> npt.NDArray[np.uint32]:
-    """Nanoseconds of every 16-bit sample, (x & 2047) << (x >> 11); what does not fit 32 bits is their largest."""
-    codes = np.arange(1 << 16, dtype=np.uint64)
-    nanoseconds = (codes & np.uint64(_MANTISSA)) << (codes >> np.uint64(_SHIFT_BITS))
-    return np.minimum(nanoseconds, np.uint64(0xFFFFFFFF)).astype(np.uint32)
-
-
-SAMPLE_NS: Final = _decode_samples()
+def to_nanoseconds(samples: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint32]:
+    """What 16-bit samples stand for, (x & 2047) << (x >> 11): the kernel side writes no more than fits 32 bits."""
+    codes = samples.astype(np.uint32)
+    return (codes & _MANTISSA) << (codes >> _SHIFT_BITS)
 
 
 def to_flow_columns(records: Records, interfaces: Mapping[int, str], *, offset_ns: int) -> pa.RecordBatch:
@@ -70,7 +67,7 @@ def _times(values: npt.NDArray[np.uint64], offset_ns: int) -> pa.Array:
     return _adopt(TIME, values.astype(np.int64) + offset_ns)
 
 
-def _dictionary(index: npt.NDArray[np.intp], names: list[str]) -> pa.Array:
+def _dictionary(index: npt.NDArray[np.integer], names: list[str]) -> pa.Array:
     """Names by index; each stands once in the dictionary, or ClickHouse refuses the batch (code 117)."""
     places = {name: place for place, name in enumerate(dict.fromkeys(names))}
     unique = np.array([places[name] for name in names], dtype=np.int32)
@@ -78,8 +75,20 @@ def _dictionary(index: npt.NDArray[np.intp], names: list[str]) -> pa.Array:
 
 
 def _interfaces(ifindexes: npt.NDArray[np.uint32], names: Mapping[int, str]) -> pa.Array:
-    different, index = np.unique(ifindexes, return_inverse=True)
+    different, index = _distinct(ifindexes)
     return _dictionary(index, [names.get(ifindex, "") for ifindex in different.tolist()])
+
+
+def _distinct(values: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+    """Different values and the place of each among them; without sorting as long as they are small."""
+    largest = int(values.max(initial=0))
+    if largest > _SMALL:
+        return np.unique(values, return_inverse=True)
+    places = np.zeros(largest + 1, np.int32)
+    places[values] = 1
+    different = np.flatnonzero(places)
+    places[different] = np.arange(len(different), dtype=np.int32)
+    return different, places[values]
 
 
 def to_strings(texts: list[str]) -> pa.Array:
@@ -91,7 +100,10 @@ def to_strings(texts: list[str]) -> pa.Array:
 
 def _samples(samples: npt.NDArray[np.uint16], counts: npt.NDArray[np.uint32]) -> pa.Array:
     """Reservoirs in nanoseconds; what stands behind the last sample is of an earlier record, and becomes 0."""
-    nanoseconds = np.where(counts[:, np.newaxis] > _PLACES, SAMPLE_NS[samples], np.uint32(0))
+    nanoseconds = np.zeros(samples.shape, np.uint32)
+    measured = np.flatnonzero(counts)
+    held = counts[measured, np.newaxis] > _PLACES
+    nanoseconds[measured] = np.where(held, to_nanoseconds(samples[measured]), np.uint32(0))
     items = _adopt(pa.uint32(), nanoseconds.reshape(-1))
     return pa.Array.from_buffers(_SAMPLE_LIST, len(samples), [None], children=[items])
 

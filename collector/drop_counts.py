@@ -1,9 +1,7 @@
 """Drop records to packets by reason, for Prometheus: cumulative since the start. Pure."""
 
 import numpy as np
-import numpy.typing as npt
-
-from collector.drop_names import NamedDrops
+import pyarrow as pa
 
 
 class DropCounts:
@@ -12,10 +10,11 @@ class DropCounts:
     def __init__(self) -> None:
         self.packets: dict[tuple[str, bool], int] = {}
 
-    def add(self, named: NamedDrops, packets: npt.NDArray[np.uint64]) -> None:
-        """Take in a batch: its names, and how many packets each record counts."""
-        pairs = named.reason_index * 2 + named.benign
-        sums = np.bincount(pairs, weights=packets, minlength=2 * len(named.reasons))
+    def add(self, columns: pa.RecordBatch) -> None:
+        """Take in a batch of drop records."""
+        reason = columns.column("reason")
+        pairs = reason.indices.to_numpy() * 2 + columns.column("benign").to_numpy()
+        sums = np.bincount(pairs, weights=columns.column("packets").to_numpy())
         for pair in np.flatnonzero(sums).tolist():
-            key = (named.reasons[pair // 2], bool(pair % 2))
+            key = (reason.dictionary[pair // 2].as_py(), bool(pair % 2))
             self.packets[key] = self.packets.get(key, 0) + int(sums[pair])

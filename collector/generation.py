@@ -105,7 +105,7 @@ class Generation:
             topic=DROPS,
             identity=self._identity("drops_ring"),
             to_columns=self._to_drop_columns,
-            learn=self._learn_drops,
+            learn=self.drop_counts.add,
         )
         self._sweeper = Sweeper(pins)
         self._rotation = DropRotation(_drop_maps(pins))
@@ -246,9 +246,6 @@ class Generation:
     def _to_drop_columns(self, records: Records, offset_ns: int) -> pa.RecordBatch:
         named = self._names.resolve(records)
         return to_drop_columns(records, self.slots.names, names=named, offset_ns=offset_ns)
-
-    def _learn_drops(self, records: Records) -> None:
-        self.drop_counts.add(self._names.resolve(records), records["packets"])
 
 
 def _drop_maps(pins: Pins) -> DropMaps:

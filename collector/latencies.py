@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from collector.batches import SAMPLE_NS
 from schemas.flow_batch import SAMPLES
 
 FIRST_OCTAVE: Final = 14
@@ -19,11 +19,12 @@ BUCKETS: Final = 21
 EDGES_SECONDS: Final = tuple(2 ** (FIRST_OCTAVE + bucket) / 1e9 for bucket in range(BUCKETS - 1))
 
 KINDS: Final = ("handshake_syn_ack", "handshake_ack", "rtt", "reverse_rtt")
-_PLACES: Final = np.arange(SAMPLES, dtype=np.uint32)
+_HANDSHAKES: Final = ("handshake_syn_ack_ns", "handshake_ack_ns")
+_PREFIXES: Final = ("", "reverse_")
 _MANTISSA_BITS: Final = 52
 _BIAS: Final = 1023
 
-Records = npt.NDArray[np.void]
+Values = npt.NDArray[np.uint32]
 
 
 class Latencies:
@@ -33,38 +34,50 @@ class Latencies:
         self.counts = np.zeros((len(KINDS), BUCKETS), np.int64)
         self.sums_ns = np.zeros(len(KINDS), np.int64)
 
-    def add(self, records: Records) -> None:
-        """Take in a batch of struct kni_flow_record."""
-        for side in range(2):
-            self._add_handshakes(side, records["handshake_ns"][:, side])
-            measured = records["rtt_count"][:, side] > 0
-            if measured.any():
-                self._add_round_trips(2 + side, records[measured], side=side)
+    def add(self, columns: pa.RecordBatch) -> None:
+        """Take in a batch of flow records."""
+        for kind, name in enumerate(_HANDSHAKES):
+            self._add_handshakes(kind, _values(columns, name))
+        for kind, prefix in enumerate(_PREFIXES, start=len(_HANDSHAKES)):
+            counts = _values(columns, f"{prefix}rtt_count")
+            measured = np.flatnonzero(counts)
+            if len(measured):
+                samples = columns.column(f"{prefix}rtt_samples").flatten().to_numpy().reshape(-1, SAMPLES)
+                self._add_round_trips(kind, counts[measured].astype(np.int64), samples=samples[measured])
+                self.sums_ns[kind] += int(_values(columns, f"{prefix}rtt_sum_ns").sum())
 
-    def _add_handshakes(self, kind: int, nanoseconds: npt.NDArray[np.uint32]) -> None:
+    def _add_handshakes(self, kind: int, nanoseconds: Values) -> None:
         seen = nanoseconds[nanoseconds > 0]
         if len(seen):
             self.counts[kind] += np.bincount(to_bucket(seen), minlength=BUCKETS)
             self.sums_ns[kind] += int(seen.sum(dtype=np.int64))
 
-    def _add_round_trips(self, kind: int, records: Records, *, side: int) -> None:
-        counts = records["rtt_count"][:, side].astype(np.int64)
-        buckets = to_bucket(SAMPLE_NS[records["rtt_samples"][:, side]])
-        weights = to_weights(counts)
+    def _add_round_trips(self, kind: int, counts: npt.NDArray[np.int64], *, samples: Values) -> None:
+        places = min(int(counts.max()), SAMPLES)
+        buckets = to_bucket(samples[:, :places])
+        weights = to_weights(counts, places)
         found = np.bincount(buckets.reshape(-1), weights=weights.reshape(-1), minlength=BUCKETS)
         self.counts[kind] += found.astype(np.int64)
-        self.sums_ns[kind] += int(records["rtt_sum_ns"][:, side].sum())
 
 
-def to_bucket(nanoseconds: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+def _values(columns: pa.RecordBatch, name: str) -> Values:
+    values: Values = columns.column(name).to_numpy()
+    return values
+
+
+def to_bucket(nanoseconds: Values) -> npt.NDArray[np.int64]:
     """The bucket whose upper edge is the first at or above each value: the octave is a double's exponent."""
     below = np.maximum(nanoseconds.astype(np.float64) - 1, 1)
     octaves = (below.view(np.int64) >> _MANTISSA_BITS) - (_BIAS - 1)
     return np.asarray(np.clip(octaves - FIRST_OCTAVE, 0, BUCKETS - 1), np.int64)
 
 
-def to_weights(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """How much each of a record's eight samples stands for: whole numbers that add up to its count."""
-    held = np.minimum(counts, SAMPLES)
-    share, rest = counts // held, counts % held
-    return np.where(held[:, np.newaxis] > _PLACES, share[:, np.newaxis] + (rest[:, np.newaxis] > _PLACES), 0)
+def to_weights(counts: npt.NDArray[np.int64], places: int) -> npt.NDArray[np.int64]:
+    """How much each of a record's first samples stands for: whole numbers that add up to its count.
+
+    No record has more than `places` samples.
+    """
+    held = np.minimum(counts, places)[:, np.newaxis]
+    share, rest = np.divmod(counts[:, np.newaxis], held)
+    order = np.arange(places)
+    return np.where(held > order, share + (rest > order), 0)

@@ -55,7 +55,7 @@ class Stream:
         topic: str,
         identity: BatchHeader,
         to_columns: Callable[[Records, int], pa.RecordBatch],
-        learn: Callable[[Records], None],
+        learn: Callable[[pa.RecordBatch], None],
     ) -> None:
         """`identity`: what stays the same in every header; `to_columns` takes records and the offset to Unix time.
 
@@ -153,6 +153,6 @@ class Stream:
             self.delivery.take_back(len(records))
             return False
         if end > self._learned:
-            self._learn(records[self._learned - header.first :])
+            self._learn(columns.slice(max(self._learned - header.first, 0)))
             self._learned = end
         return True

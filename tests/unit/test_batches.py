@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.batches import SAMPLE_NS, to_drop_columns, to_flow_columns, to_strings
+from collector.batches import to_drop_columns, to_flow_columns, to_nanoseconds, to_strings
 from collector.drop_names import NamedDrops
 from collector.latencies import Latencies
 from collector.records import DROP_RECORD, FLOW_RECORD
@@ -162,11 +162,7 @@ def test_each_field_of_a_drop_record_is_in_its_column() -> None:
 
 @given(st.integers(0, 2047), st.integers(0, 21))
 def test_a_sample_is_its_mantissa_shifted_by_its_exponent(mantissa: int, exponent: int) -> None:
-    assert SAMPLE_NS[exponent << 11 | mantissa] == mantissa << exponent
-
-
-def test_samples_that_no_kernel_writes_are_the_largest_that_fits() -> None:
-    assert SAMPLE_NS[31 << 11 | 2047] == 0xFFFFFFFF
+    assert to_nanoseconds(np.array([exponent << 11 | mantissa], np.uint16)).tolist() == [mantissa << exponent]
 
 
 @given(st.lists(st.text(max_size=8), max_size=6))
@@ -200,9 +196,17 @@ def test_a_batch_a_hundred_times_larger_takes_not_one_python_call_more() -> None
     latencies = Latencies()
 
     def convert(records: npt.NDArray[np.void]) -> bytes:
-        latencies.add(records)
-        return flow_batch.write_batch(to_flow_columns(records, NAMES, offset_ns=OFFSET_NS), header)
+        columns = to_flow_columns(records, NAMES, offset_ns=OFFSET_NS)
+        latencies.add(columns)
+        return flow_batch.write_batch(columns, header)
 
     small, large = np.concatenate([a_record()] * 200), np.concatenate([a_record()] * 20_000)
     convert(small)
     assert calls_of(lambda: convert(large)) <= calls_of(lambda: convert(small))
+
+
+def test_interfaces_with_large_indexes_are_named_as_well() -> None:
+    records = np.concatenate([a_record()] * 3)
+    records["ifindex"] = [4_000_000_000, 2, 4_000_000_000]
+    columns = to_flow_columns(records, {4_000_000_000: "far", 2: "near"}, offset_ns=0)
+    assert columns.column("interface").to_pylist() == ["far", "near", "far"]

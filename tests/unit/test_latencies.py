@@ -5,13 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.batches import to_flow_columns
 from collector.latencies import BUCKETS, EDGES_SECONDS, KINDS, Latencies, to_bucket, to_weights
+from collector.records import FLOW_RECORD
 
 pytestmark = pytest.mark.unit
-
-RECORD = np.dtype(
-    [("handshake_ns", "u4", 2), ("rtt_count", "u4", 2), ("rtt_sum_ns", "u8", 2), ("rtt_samples", "u2", (2, 8))]
-)
 
 
 @pytest.mark.parametrize(
@@ -25,14 +23,14 @@ def test_a_value_is_in_the_first_bucket_whose_edge_it_does_not_pass(nanoseconds:
 
 @given(st.lists(st.integers(1, 1 << 32), min_size=1, max_size=20))
 def test_the_weights_of_a_records_samples_add_up_to_its_count(counts: list[int]) -> None:
-    weights = to_weights(np.array(counts, np.int64))
+    weights = to_weights(np.array(counts, np.int64), min(8, max(counts)))
     assert weights.sum(axis=1).tolist() == counts
     assert (np.count_nonzero(weights, axis=1) == np.minimum(counts, 8)).all()
     assert (weights.max(axis=1) - weights[weights > 0].min() >= 0).all()
 
 
 def test_handshakes_and_round_trips_are_counted_by_kind_and_side() -> None:
-    records = np.zeros(2, RECORD)
+    records = np.zeros(2, FLOW_RECORD)
     records["handshake_ns"] = [[20_000, 0], [40_000, 70_000]]
     records["rtt_count"] = [[3, 0], [0, 10]]
     records["rtt_sum_ns"] = [[6_000, 0], [0, 500_000]]
@@ -40,8 +38,8 @@ def test_handshakes_and_round_trips_are_counted_by_kind_and_side() -> None:
     records["rtt_samples"][0, 0, 3:] = 0xFFFF  # of an earlier record: must not count
     records["rtt_samples"][1, 1] = (5 << 11) | 1_600  # 51,200 ns
     latencies = Latencies()
-    latencies.add(records)
-    latencies.add(records[:0])
+    for batch in (records, records[:0]):
+        latencies.add(to_flow_columns(batch, {}, offset_ns=0))
     counts = dict(zip(KINDS, latencies.counts.tolist(), strict=True))
     assert counts["handshake_syn_ack"][:4] == [0, 1, 1, 0]
     assert counts["handshake_ack"][:4] == [0, 0, 0, 1]
