@@ -3,6 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
+from collector.batches import to_values
+
 
 class DropCounts:
     """Packets dropped, by the kernel's reason and by whether that is ordinary life."""
@@ -13,8 +15,8 @@ class DropCounts:
     def add(self, columns: pa.RecordBatch) -> None:
         """Take in a batch of drop records."""
         reason = columns.column("reason")
-        pairs = reason.indices.to_numpy() * 2 + columns.column("benign").to_numpy()
-        sums = np.bincount(pairs, weights=columns.column("packets").to_numpy())
+        pairs = to_values(reason.indices) * 2 + to_values(columns.column("benign"))
+        sums = np.bincount(pairs, weights=to_values(columns.column("packets")))
         for pair in np.flatnonzero(sums).tolist():
             key = (reason.dictionary[pair // 2].as_py(), bool(pair % 2))
             self.packets[key] = self.packets.get(key, 0) + int(sums[pair])

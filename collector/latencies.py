@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from collector.batches import to_values
 from schemas.flow_batch import SAMPLES
 
 FIRST_OCTAVE: Final = 14
@@ -42,7 +43,7 @@ class Latencies:
             counts = _values(columns, f"{prefix}rtt_count")
             measured = np.flatnonzero(counts)
             if len(measured):
-                samples = columns.column(f"{prefix}rtt_samples").flatten().to_numpy().reshape(-1, SAMPLES)
+                samples = _values(columns, f"{prefix}rtt_samples").reshape(-1, SAMPLES)
                 self._add_round_trips(kind, counts[measured].astype(np.int64), samples=samples[measured])
                 self.sums_ns[kind] += int(_values(columns, f"{prefix}rtt_sum_ns").sum())
 
@@ -61,7 +62,7 @@ class Latencies:
 
 
 def _values(columns: pa.RecordBatch, name: str) -> Values:
-    values: Values = columns.column(name).to_numpy()
+    values: Values = to_values(columns.column(name))
     return values
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from collector import bpf_syscall
-from collector.batches import to_strings
+from collector.batches import to_numbers, to_strings
 from collector.pins import Pins
 from collector.records import HOOK_TOTAL
 from collector.slots import NO_SLOT, Slot, Slots
@@ -93,11 +93,11 @@ class Totals:
         values = reading.values[rows]
         columns = [
             to_strings([slot.name for slot in slots]),
-            pa.array(np.array([slot.ifindex for slot in slots], np.uint32)),
-            pa.array(np.array([slot.kind for slot in slots], np.uint8)),
-            pa.array(np.array([row % _DIRECTIONS for row in rows], np.uint8)),
+            to_numbers(np.array([slot.ifindex for slot in slots], np.uint32)),
+            to_numbers(np.array([slot.kind for slot in slots], np.uint8)),
+            to_numbers(np.array([row % _DIRECTIONS for row in rows], np.uint8)),
             to_strings([self._hook(slot.ifindex, row % _DIRECTIONS) for slot, row in zip(slots, rows, strict=True)]),
-            *(pa.array(values[unit][:, outcome]) for outcome in range(len(OUTCOMES)) for unit in _UNITS),
+            *(to_numbers(values[unit][:, outcome]) for outcome in range(len(OUTCOMES)) for unit in _UNITS),
             _lists(values["size_packets"], len(PROTOCOL_CLASSES) * SIZE_BUCKETS),
             _lists(values["size_bytes"], len(PROTOCOL_CLASSES)),
         ]
@@ -113,5 +113,5 @@ class Totals:
 
 def _lists(values: npt.NDArray[np.uint64], length: int) -> pa.Array:
     kind = SCHEMA.field("size_packets").type if length != len(PROTOCOL_CLASSES) else SCHEMA.field("protocol_bytes").type
-    items = pa.array(np.ascontiguousarray(values).reshape(-1))
+    items = to_numbers(np.ascontiguousarray(values).reshape(-1))
     return pa.Array.from_buffers(kind, len(values), [None], children=[items])
