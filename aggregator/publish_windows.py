@@ -25,6 +25,8 @@ LOOK_BACK_SECONDS: Final = 3600
 """Where a new leader begins: publishing again does no harm."""
 INCOMPLETE_SECONDS: Final = 900
 """So long an incomplete window is looked at again."""
+AGAIN_NS: Final = 10 * 10**9
+"""A window is published again so long after the last time at the earliest."""
 OVERLAP_SECONDS: Final = 30
 """A range's log row may become visible so long after its own time."""
 
@@ -107,6 +109,7 @@ class WindowPublisher:
         self._cursor = now_ns // 10**9 - LOOK_BACK_SECONDS
         self._pending: set[int] = set()
         self._published: dict[int, State] = {}
+        self._published_ns: dict[int, int] = {}
 
     def publish_due(self, now_ns: int, *, check: Callable[[], None]) -> dict[str, int]:
         """Publish what is due and has changed; the number of rows by table.
@@ -120,7 +123,7 @@ class WindowPublisher:
             for window, state in self._published.items()
             if state.complete < 1 and window > now - INCOMPLETE_SECONDS
         }
-        due = [w for w in self._pending | again if (w + WINDOW_SECONDS) * 10**9 + PUBLISH_DELAY_NS <= now_ns]
+        due = [window for window in self._pending | again if self._is_due(window, now_ns)]
         counts = dict.fromkeys(TABLES, 0)
         for window, state in self._states(sorted(due)).items():
             if self._published.get(window) != state:
@@ -129,9 +132,15 @@ class WindowPublisher:
                     self._publisher.publish(WINDOWS, rows, check=check)
                     counts[table] += len(rows)
                 self._published[window] = state
+                self._published_ns[window] = now_ns
         self._pending.difference_update(due)
         self._forget(now - 2 * LOOK_BACK_SECONDS)
         return counts
+
+    def _is_due(self, window: int, now_ns: int) -> bool:
+        """Closed for long enough, and not published a moment ago: a backlog touches its windows again and again."""
+        is_closed = (window + WINDOW_SECONDS) * 10**9 + PUBLISH_DELAY_NS <= now_ns
+        return is_closed and now_ns - self._published_ns.get(window, 0) >= AGAIN_NS
 
     def _look_for_touched(self) -> None:
         found = self._clickhouse.query(_TOUCHED, {"since": self._cursor - OVERLAP_SECONDS}).to_pylist()[0]
@@ -154,7 +163,8 @@ class WindowPublisher:
             yield line.partition(first_value)[0] + b"}", line
 
     def _forget(self, before: int) -> None:
-        self._published = {window: state for window, state in self._published.items() if window > before}
+        for window in [window for window in self._published if window <= before]:
+            del self._published[window], self._published_ns[window]
 
 
 def select(table: str) -> str:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas import flow_batch
-from tests.flow_records import SECOND, addresses, flow_records, header
+from tests.flow_records import SECOND, addresses, flow_records, header, times
 
 NODES: Final = 100
 PODS: Final = 5_000
@@ -34,9 +34,9 @@ def _pod_addresses() -> npt.NDArray[np.void]:
 POD_ADDRESSES: Final = _pod_addresses()
 
 
-def message(node: int, count: int, *, first: int, end_ns: int, span_ns: int = SECOND) -> bytes:
-    """One node's batch: connections of its pods with those of their peers."""
-    random = np.random.default_rng((node, first))
+def records_of(node: int, count: int, *, seed: int, end_ns: int, span_ns: int = SECOND) -> pa.RecordBatch:
+    """One node's records: connections of its pods with those of their peers."""
+    random = np.random.default_rng((node, seed))
     own = np.flatnonzero(np.equal(_NODE, node))
     local = random.choice(own, count)
     peer_workload = _PEERS[_WORKLOAD[local], np.minimum(random.zipf(1.5, count) - 1, PEERS - 1)]
@@ -49,11 +49,26 @@ def message(node: int, count: int, *, first: int, end_ns: int, span_ns: int = SE
         "dst_addr": addresses(POD_ADDRESSES[np.where(is_client, remote, local)]),
         "dst_port": pa.array(np.where(is_client, _PORT[peer_workload], _PORT[_WORKLOAD[local]]).astype("u2")),
     }
-    records = flow_records(count, seed=first + node, end_ns=end_ns, span_ns=span_ns)
+    records = flow_records(count, seed=seed + node, end_ns=end_ns, span_ns=span_ns)
     for name, column in columns.items():
         place = records.schema.get_field_index(name)
         records = records.set_column(place, records.schema.field(place), column)
-    return flow_batch.write_batch(records, header(first, at_ns=end_ns, node=f"node-{node:03}", ring_id=f"ring-{node}"))
+    return records
+
+
+def message(node: int, records: pa.RecordBatch, *, first: int, at_ns: int) -> tuple[str, bytes]:
+    """Key and value of one node's batch."""
+    name = f"node-{node:03}"
+    return name, flow_batch.write_batch(records, header(first, at_ns=at_ns, node=name, ring_id=f"ring-{node}"))
+
+
+def ended_at(records: pa.RecordBatch, end_ns: int) -> pa.RecordBatch:
+    """The same records, all of them ended at this time."""
+    for name, at in (("time_start", end_ns - SECOND), ("time_end", end_ns)):
+        place = records.schema.get_field_index(name)
+        column = times(np.full(records.num_rows, at, "i8"))
+        records = records.set_column(place, records.schema.field(place), column)
+    return records
 
 
 def lease_statements() -> list[str]:

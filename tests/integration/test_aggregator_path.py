@@ -1,11 +1,12 @@
 """Batches in Kafka to rows in ClickHouse and rows of windows in Kafka, by one worker."""
 
+import json
 import time
 
 from schemas import drop_batch, flow_batch, topics
 from schemas.batch import Batch
 from tests.deadline import Eventually
-from tests.flow_records import NODES, drop_records, flow_records, header
+from tests.flow_records import NODES, addresses, drop_records, flow_records, header, mapped
 from tests.integration.aggregator_world import World, published, send
 
 BATCHES = 5
@@ -81,3 +82,21 @@ def test_a_stop_drains_what_has_come_and_a_new_worker_goes_on_behind_it(world: W
     assert world.count("SELECT count() FROM flows") == RECORDS * len(sent) + 10 * len(more)
     assert world.count("SELECT sum(repeated) FROM completeness") == 10 * len(more)
     assert second.stop() == 0
+
+
+def test_a_nodes_own_addresses_come_from_the_inventory_and_are_stored_as_leases(
+    world: World, eventually: Eventually
+) -> None:
+    says = {"node": "node-1", "addresses": ["192.168.7.1", "fe80::1%eth0", "fd00::7/64"], "boot_id": "b"}
+    send(world.bootstrap, topics.COLLECTORS, [("node-1", b"no JSON"), ("node-1", json.dumps(says).encode())])
+    worker = world.start_worker()
+    leases = "SELECT workload, workload_kind FROM identities FINAL WHERE address IN ('::ffff:192.168.7.1', 'fd00::7')"
+    eventually(lambda: world.query(leases) == [("node-1", "Node")] * 2, within_seconds=40)
+    now_ns = time.time_ns()
+    records = flow_records(3, seed=1, end_ns=now_ns, span_ns=1)
+    place = records.schema.get_field_index("src_addr")
+    records = records.set_column(place, records.schema.field(place), addresses(mapped(["192.168.7.1"] * 3)))
+    send(world.bootstrap, topics.FLOWS, [("node-1", flow_batch.write_batch(records, header(0, at_ns=now_ns)))])
+    world.wait_stored(1)
+    assert world.query("SELECT src_workload, src_workload_kind FROM flows") == [("node-1", "Node")] * 3
+    assert worker.stop() == 0
