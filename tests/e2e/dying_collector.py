@@ -83,4 +83,4 @@ POINTS: dict[str, tuple[object, str, Callable[..., object]]] = {
 if __name__ == "__main__":
     owner, name, wrap = POINTS[sys.argv[1]]
     setattr(owner, name, wrap(getattr(owner, name)))
-    sys.exit(main())
+    sys.exit(main([]))
