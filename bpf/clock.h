@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The one clock. By default times are coarse (one jiffy: 12 ns a reading) and precise (29 ns) where a latency is taken;
- * -DKNI_CLOCK_PRECISE takes the precise one everywhere, -DKNI_CLOCK_REPLAY the capture's own, which stands in
- * __sk_buff.tstamp (without one: the precise one).
+ * The one clock. By default packets are timed by the coarse one (12 ns a reading, so each CPU reads it once a jiffy: it is
+ * at most two jiffies behind) and by the precise one (29 ns) where a latency is taken; -DKNI_CLOCK_PRECISE takes that
+ * everywhere, -DKNI_CLOCK_REPLAY the capture's own, which stands in __sk_buff.tstamp (without one: the precise one).
  */
 #ifndef KNI_CLOCK_H
 #define KNI_CLOCK_H
@@ -20,23 +20,38 @@ struct kni_frame {
 	u32 has_local_socket;
 };
 
-static __always_inline u64 kni_now(const struct kni_frame *frame)
+/* A CPU's last reading. */
+struct kni_clock {
+	u64 jiffies;
+	u64 ns;
+};
+
+static __always_inline u64 kni_coarse_now(struct kni_clock *clock)
 {
-#if defined(KNI_CLOCK_REPLAY)
-	return frame->captured_ns ? frame->captured_ns : bpf_ktime_get_ns();
-#elif defined(KNI_CLOCK_PRECISE)
-	return bpf_ktime_get_ns();
-#else
-	return bpf_ktime_get_coarse_ns();
-#endif
+	u64 jiffies = bpf_jiffies64();
+
+	if (clock->jiffies != jiffies) {
+		clock->ns = bpf_ktime_get_coarse_ns();
+		clock->jiffies = jiffies;
+	}
+	return clock->ns;
 }
 
 static __always_inline u64 kni_precise_now(const struct kni_frame *frame)
 {
 #if defined(KNI_CLOCK_REPLAY)
-	return kni_now(frame);
+	return frame->captured_ns ? frame->captured_ns : bpf_ktime_get_ns();
 #else
 	return bpf_ktime_get_ns();
+#endif
+}
+
+static __always_inline u64 kni_now(const struct kni_frame *frame, struct kni_clock *clock)
+{
+#if defined(KNI_CLOCK_REPLAY) || defined(KNI_CLOCK_PRECISE)
+	return kni_precise_now(frame);
+#else
+	return kni_coarse_now(clock);
 #endif
 }
 

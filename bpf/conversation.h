@@ -14,7 +14,7 @@
 /* Either half of the word is half full: far enough from the brim for every CPU's next packet. */
 #define KNI_HALF_FULL (1ull << 63 | 1ull << (KNI_PACKETS_SHIFT - 1))
 /* A lost race is tried again; so often in a row none was ever seen to be lost. */
-#define KNI_TRIES 8
+#define KNI_TRIES 4
 
 static __always_inline u64 kni_take_all(u64 *counter)
 {

@@ -125,7 +125,7 @@ static __always_inline void add(struct kni_hot *hot, struct kni_cold *entry, str
 /* Returns the outcome: KNI_ACCOUNTED or KNI_LOST. */
 static __always_inline u32 account(struct kni_desk *desk)
 {
-	u64 now = kni_now(&desk->frame), digest = kni_digest(&desk->packet.identity);
+	u64 now = kni_now(&desk->frame, &desk->clock), digest = kni_digest(&desk->packet.identity);
 	struct kni_place place = { .index = digest >> 40 & (KNI_BUCKETS - 1) };
 	u32 beside = place.index ^ 1, is_new = 0;
 

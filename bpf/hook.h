@@ -19,6 +19,7 @@ struct kni_desk {
 	struct kni_packet inner; /* of a tunnel */
 	struct kni_observation seen;
 	struct kni_slot slot;
+	struct kni_clock clock;
 };
 
 static __always_inline void kni_clear_desk(struct kni_desk *desk, struct kni_slot slot, u32 ifindex, u32 direction)

@@ -25,8 +25,8 @@ _TICK_BITS: Final = 16
 """kni_hot.first and .last count in 65.536 µs."""
 _PACKETS_SHIFT: Final = np.uint64(40)
 _BYTES_MASK: Final = np.uint64((1 << 40) - 1)
-_CLOCK_SLACK_NS: Final = 20_000_000
-"""The kernel's coarse clock is behind by up to a jiffy, 10 ms at most."""
+_CLOCK_SLACK_NS: Final = 30_000_000
+"""The clock of packets is behind by up to two jiffies, of 10 ms at most."""
 _NOT_IP: Final = bytes(12) + b"\x88\xb5" + bytes(50)
 """A test-run wants a frame; each fires kfree_skb for it, so it is of an experimental ethertype (IEEE 802)."""
 _COUNTERS: Final = ("exported", "refused", "unanswered", "retired", "freed")

@@ -10,3 +10,4 @@ u64 bpf_ktime_get_ns(void);
 u64 bpf_ktime_get_coarse_ns(void);
 long bpf_probe_read_kernel(void *target, u32 size, const void *source);
 long bpf_skb_pull_data(struct __sk_buff *buffer, u32 length);
+u64 bpf_jiffies64(void);
