@@ -21,6 +21,7 @@ from collector.pins import Pins
 DIRECTIONS: Final = (INGRESS, EGRESS)
 _TC_PROGRAMS: Final = {INGRESS: "tc_ingress", EGRESS: "tc_egress"}
 CLSACT: Final = "clsact-"
+_FILTER_PREFIX: Final = "kubenetinsight:"
 _FOREIGN_XDP: Final = frozenset({errno.EBUSY, errno.EEXIST})
 _GONE: Final = frozenset({errno.ENODEV, errno.ENXIO})
 
@@ -157,7 +158,10 @@ class Attacher:
         mark = self._mark(ifindex)
         if not mark.exists():
             return
-        if not any(self._netlink.list_filters(ifindex, direction) for direction in DIRECTIONS):
+        left = [one.name for direction in DIRECTIONS for one in self._netlink.list_filters(ifindex, direction)]
+        if any(name.startswith(_FILTER_PREFIX) for name in left):
+            return
+        if not left:
             with suppress(OSError):
                 self._netlink.remove_clsact(ifindex)
         mark.rmdir()
@@ -169,7 +173,7 @@ class Attacher:
 
 def filter_name(node: str) -> str:
     """What our TC filters of a node are called."""
-    return f"kubenetinsight:{node}"
+    return f"{_FILTER_PREFIX}{node}"
 
 
 def _xdp_reason(link: Link, error: OSError) -> str:

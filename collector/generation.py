@@ -17,22 +17,12 @@ from collector.clock import Clock
 from collector.drop_counts import DropCounts
 from collector.drop_layout import DropReasons, DropSizes
 from collector.drop_names import DropNames
-from collector.drop_rotation import CLASSES, KEY, SUM, TOTALS, DropMaps, DropRotation
+from collector.drop_rotation import CLASSES, DropMaps, DropRotation
 from collector.latencies import Latencies
+from collector.map_values import VALUES
 from collector.pins import Pins, remove
 from collector.publish import Publisher
-from collector.records import (
-    BUCKET,
-    COLD,
-    DROP_RECORD,
-    EXPORTER,
-    FLOW_RECORD,
-    HOOK_TOTAL,
-    INTERFACE,
-    JOB,
-    SLOT,
-    SWEEP,
-)
+from collector.records import DROP_RECORD, EXPORTER, FLOW_RECORD
 from collector.ring import Ring
 from collector.slots import Slots
 from collector.stream import Facts, Stream
@@ -44,20 +34,6 @@ from schemas.topics import DROPS, FLOWS
 
 _TICK_NS: Final = 250_000_000
 _DROPS_TICK_NS: Final = 10**9
-_VALUES: Final = {
-    "table": BUCKET,
-    "cold": COLD,
-    "jobs": JOB,
-    "sweeps": SWEEP,
-    "hook_totals": HOOK_TOTAL,
-    "exporters": EXPORTER,
-    "interfaces": INTERFACE,
-    "slots": SLOT,
-    "drops_0": SUM,
-    "drop_totals": TOTALS,
-    "drop_jobs": KEY,
-}
-"""What the values of a map are read as."""
 _LOST: Final = 3
 """enum kni_outcome"""
 
@@ -81,7 +57,7 @@ class Generation:
 
     def __init__(self, pins: Pins, node: Node) -> None:
         """Raises: PinsError, when the layout is not what this version reads."""
-        pins.check(_VALUES)
+        pins.check(VALUES)
         self.pins = pins
         self._node = node
         self.slots = Slots(pins)

@@ -23,6 +23,8 @@ from collector.bpffs import BpffsError, exclusive, mount, mount_point, unmount
 
 LOADING: Final = "loading"
 """A directory that a loader has not completed."""
+LAYOUT_PREFIX: Final = "v"
+"""Of a layout that counts; the version of its records and of its table follows."""
 CLOSING: Final = "closing-"
 """Prefix of a layout that counts no more: what it holds still has to be sent."""
 _RING_SUFFIX: Final = "_ring-"
@@ -74,7 +76,7 @@ class NodeDirectory:
         """The complete layouts; what a killed loader left is removed."""
         if (self.path / LOADING).exists():
             remove(self.path / LOADING)
-        return sorted(entry.name for entry in self.path.iterdir() if entry.name.startswith(("v", CLOSING)))
+        return sorted(entry.name for entry in self.path.iterdir() if entry.name.startswith((LAYOUT_PREFIX, CLOSING)))
 
     def close(self) -> None:
         """Give the node's directory up; it and a file system of our own go when nothing is left in them."""

@@ -1,4 +1,4 @@
-"""Everything the collector knows of itself at one moment, for people and monitoring: no arithmetic, no doors."""
+"""Everything the collector knows of itself, at one moment, to one object: no arithmetic, no doors."""
 
 from dataclasses import dataclass
 

@@ -7,15 +7,8 @@ from itertools import pairwise
 import pytest
 
 from tests.deadline import Eventually
-from tests.integration.collector_world import (
-    Collector,
-    Reader,
-    attached,
-    packets_by_hook,
-    sending,
-    totals_by_hook,
-    udp_packets,
-)
+from tests.integration.collector_ledger import packets_by_hook, totals_by_hook, udp_packets
+from tests.integration.collector_world import Collector, Reader, attached, sending
 from tests.kernel.collector_veths import Veths
 
 NewCollector = Callable[..., Collector]

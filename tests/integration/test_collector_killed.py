@@ -2,26 +2,30 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
 
 from schemas.topics import FLOWS
 from standalone.servers import embedded_kafka
 from tests.deadline import Eventually
-from tests.integration.collector_world import (
-    Collector,
-    Reader,
-    packets_by_hook,
-    sending,
-    totals_by_hook,
-    udp_packets,
-)
+from tests.integration.collector_ledger import packets_by_hook, totals_by_hook, udp_packets
+from tests.integration.collector_world import Collector, Reader, sending
 from tests.integration.kafka_broker import Broker, renew_topics
 from tests.kernel.collector_veths import Veths
 
 NewCollector = Callable[..., Collector]
 NewReader = Callable[[Collector], Reader]
+
+
+def has_sent(collector: Collector, records: int) -> bool:
+    return bool(collector.status()["rings"][0]["records_sent"] >= records)
 
 
 def check(reader: Reader, sent: int) -> None:
@@ -43,9 +47,7 @@ def test_killed_again_and_again_under_traffic_it_loses_nothing(
         for _ in range(8):
             sent_before = collector.status()["rings"][0]["records_sent"]
             wanted = sent_before + moments.randrange(600)
-            eventually(
-                lambda wanted=wanted: collector.status()["rings"][0]["records_sent"] >= wanted, within_seconds=20
-            )
+            eventually(partial(has_sent, collector, wanted), within_seconds=20)
             collector.kill()
             collector.start()
         assert sender.poll() is None, "the traffic ended before the last kill"

@@ -5,16 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.deadline import Eventually
-from tests.integration.collector_world import (
-    Collector,
-    Reader,
-    attached,
-    detach,
-    packets_by_hook,
-    sending,
-    totals_by_hook,
-    udp_packets,
-)
+from tests.integration.collector_ledger import packets_by_hook, totals_by_hook, udp_packets
+from tests.integration.collector_world import Collector, Reader, attached, detach, sending
 from tests.kernel.collector_veths import Veths, run
 
 NewCollector = Callable[..., Collector]
