@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import signal
+import threading
 import uuid
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -19,12 +20,12 @@ from aggregator.inventory import to_node_addresses
 from aggregator.kafka import Inventory, KafkaUnavailableError, Publisher, is_reachable, topic_ids
 from aggregator.kubernetes_api import ConfigurationError
 from aggregator.kubernetes_watch import WatchRefusedError, start_watch
-from aggregator.lead import TICK_SECONDS, Leader
+from aggregator.lead import TICK_SECONDS, lead
 from aggregator.marks import read_marks
 from aggregator.metrics import Metrics
 from aggregator.outages import Outages
 from aggregator.ranges import RangeSettings
-from aggregator.write import AbandonedError, ClickHouse, ClickHouseUnavailableError, Writer
+from aggregator.write import ClickHouse, ClickHouseUnavailableError, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,21 +152,36 @@ async def _run(worker: Worker) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await worker.aggregator.stream.start()
-    duties = [asyncio.ensure_future(duty) for duty in (worker.aggregator.run(), _lead(worker), _tend(worker))]
+    duties = [asyncio.ensure_future(duty) for duty in (worker.aggregator.run(), lead(worker), _tend(worker))]
     stopping = asyncio.ensure_future(_once(stop))
     lost = asyncio.ensure_future(worker.aggregator.stream.given_up())
+    status = 1
     try:
         await asyncio.wait({*duties, stopping, lost}, return_when=asyncio.FIRST_COMPLETED)
         for duty in (*duties, lost):
             if duty.done():
                 duty.result()
-        return await _drain(worker)
+        status = await _drain(worker)
+    except Exception:
+        structlog.get_logger().exception("stops: this must not happen")
+        raise
     finally:
         worker.aggregator.abandon()
+        _end_within(LEAVE_SECONDS, status)
         for task in (*duties, stopping, lost):
             task.cancel()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(worker.aggregator.stream.stop(), LEAVE_SECONDS)
+        await worker.aggregator.stream.stop()
+    return status
+
+
+def _end_within(seconds: float, status: int) -> None:
+    """End the process, if it has not ended by itself: threads that wait for a server are in the libraries' hands.
+
+    Whatever they were doing is formed again by the next worker, as after any crash.
+    """
+    timer = threading.Timer(seconds, os._exit, (status,))
+    timer.daemon = True
+    timer.start()
 
 
 async def _once(event: asyncio.Event) -> None:
@@ -183,31 +199,6 @@ async def _drain(worker: Worker) -> int:
         return 1
     log.info("stored everything")
     return 0
-
-
-async def _lead(worker: Worker) -> None:
-    """Do what the leader does, whenever this worker is it."""
-    leader: Leader | None = None
-    while True:
-        await asyncio.sleep(TICK_SECONDS)
-        worker.metrics.leader.set(worker.aggregator.is_leader)
-        if not worker.aggregator.is_leader:
-            leader = None
-            continue
-        now_ns = worker.clocks.now_ns()
-        leader = leader or Leader(worker.clickhouse, worker.publisher, metrics=worker.metrics, now_ns=now_ns)
-        try:
-            rows = worker.identities.changed_rows()
-            await asyncio.to_thread(leader.store_identities, rows, now_ns)
-            worker.identities.confirm_rows()
-            await asyncio.to_thread(leader.publish_windows, now_ns, check=partial(_check_leader, worker.aggregator))
-        except (AbandonedError, ClickHouseUnavailableError, KafkaUnavailableError) as error:
-            structlog.get_logger().warning("the leader tries again", problem=str(error))
-
-
-def _check_leader(aggregator: Aggregator) -> None:
-    if not aggregator.is_leader:
-        raise AbandonedError
 
 
 async def _tend(worker: Worker) -> None:

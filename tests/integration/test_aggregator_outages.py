@@ -15,6 +15,9 @@ from tests.integration.kafka_broker import Broker, free_ports
 
 RECORDS = 100
 
+either_kafka = pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
+"""For what does not depend on which Kafka it is."""
+
 
 def send_batch(world: World, number: int) -> None:
     now_ns = time.time_ns()
@@ -47,6 +50,7 @@ def test_a_worker_goes_on_by_itself_when_clickhouse_and_kafka_were_away(
     assert worker.stop() == 0
 
 
+@either_kafka
 def test_inserts_that_are_refused_are_tried_again_in_place(world: World, eventually: Eventually) -> None:
     worker = world.start_worker()
     send_batch(world, 0)
@@ -74,6 +78,7 @@ def test_inserts_that_are_refused_are_tried_again_in_place(world: World, eventua
     ],
     ids=["no tables", "no number", "no range", "no kubeconfig"],
 )
+@either_kafka
 def test_a_start_that_cannot_work_ends_in_one_message(world: World, settings: dict[str, str], message: str) -> None:
     command = [sys.executable, "-m", "aggregator"]
     environment = world.environment(KNI_AGGREGATOR_LISTEN=f"127.0.0.1:{free_ports(1)[0]}", **settings)
@@ -83,6 +88,7 @@ def test_a_start_that_cannot_work_ends_in_one_message(world: World, settings: di
     assert "Traceback" not in done.stderr
 
 
+@either_kafka
 def test_a_start_without_a_server_says_that_it_waits(world: World, eventually: Eventually) -> None:
     (port,) = free_ports(1)
     lonely = replace(world, bootstrap=f"127.0.0.1:{port}", workers=world.workers)
@@ -90,3 +96,26 @@ def test_a_start_without_a_server_says_that_it_waits(world: World, eventually: E
     eventually(lambda: "waits for a server" in worker.log.read_text(), within_seconds=30)
     assert f"127.0.0.1:{port}" in worker.log.read_text()
     worker.kill()
+
+
+@either_kafka
+@pytest.mark.parametrize("server", ["clickhouse", "kafka"])
+def test_a_stop_without_a_server_ends_in_time_and_the_next_worker_goes_on(
+    world: World, kafka: Broker, store: Store, server: str, eventually: Eventually
+) -> None:
+    worker = world.start_worker()
+    send_batch(world, 0)
+    world.wait_stored(1)
+    eventually(lambda: worker.answer("/readyz") == "ok\n", within_seconds=20)
+    with store.away() if server == "clickhouse" else kafka.away():
+        if server == "clickhouse":
+            send_batch(world, 1)
+        worker.process.terminate()
+        assert worker.process.wait(30) == 1
+    assert "the next worker goes on where this one was" in worker.log.read_text()
+    if server == "kafka":
+        send_batch(world, 1)
+    next_worker = world.start_worker()
+    world.wait_stored(2)
+    assert world.count("SELECT count() FROM flows") == 2 * RECORDS
+    assert next_worker.stop() == 0
