@@ -13,7 +13,7 @@
 #define KNI_BYTES_MASK	  ((1ull << KNI_PACKETS_SHIFT) - 1)
 /* Either half of the word is half full: far enough from the brim for every CPU's next packet. */
 #define KNI_HALF_FULL (1ull << 63 | 1ull << (KNI_PACKETS_SHIFT - 1))
-/* A lost race is tried again; so often in a row none was ever seen to be lost. */
+/* A lost race is tried again; a segment that loses so often in a row is not followed, and counted as contended. */
 #define KNI_TRIES 4
 
 static __always_inline u64 kni_take_all(u64 *counter)

@@ -13,10 +13,6 @@
 #include "limits.h"
 #include "packet.h"
 
-/*
- * Side 0 has the higher port, at equal ports the higher address; in ICMP it is who asks, else who sends: the client, as
- * long as nobody saw a SYN, and the same one at every interface.
- */
 static __always_inline u64 kni_is_less(u64 a, u64 b)
 {
 	return ((~a & b) | ((~a | b) & (a - b))) >> 63; /* Warren, "Hacker's Delight", 2-12 */
@@ -24,8 +20,8 @@ static __always_inline u64 kni_is_less(u64 a, u64 b)
 
 static __always_inline u64 kni_is_lower_address(const u64 *a, const u64 *b)
 {
-	u64 is_less = kni_is_less(kni_ntohll(a[0]), kni_ntohll(b[0])),
-	    is_more = kni_is_less(kni_ntohll(b[0]), kni_ntohll(a[0]));
+	u64 is_less = kni_is_less(kni_ntohll(a[0]), kni_ntohll(b[0]));
+	u64 is_more = kni_is_less(kni_ntohll(b[0]), kni_ntohll(a[0]));
 
 	return is_less | (~is_more & kni_is_less(kni_ntohll(a[1]), kni_ntohll(b[1])));
 }
@@ -49,6 +45,10 @@ static __always_inline void kni_swap_if(u64 mask, u64 *a, u64 *b)
 	*b ^= difference;
 }
 
+/*
+ * Side 0 has the higher port, at equal ports the higher address; in ICMP it is who asks, else who sends: the client, as
+ * long as nobody saw a SYN, and the same one at every interface.
+ */
 static __always_inline void kni_order(struct kni_packet *packet)
 {
 	struct kni_identity *id = &packet->identity;

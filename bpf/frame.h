@@ -26,7 +26,7 @@ static __always_inline u32 kni_segments(u32 segments, u32 size, u32 payload)
 	return size && payload > size ? (payload + size - 1) / size : 1;
 }
 
-/* The kernel keeps the outermost VLAN tag beside the bytes. headers 0: not parsed. */
+/* The kernel keeps the outermost VLAN tag beside the bytes. headers: of what could be parsed. */
 static __always_inline void kni_measure(struct kni_frame *frame, struct __sk_buff *context, u32 headers)
 {
 	u32 tag = context->vlan_present ? sizeof(struct kni_vlan_header) : 0, size = context->gso_size;
