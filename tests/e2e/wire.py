@@ -54,13 +54,14 @@ def count(capture: Path) -> dict[Direction, Counted]:
     return {direction: Counted(packets[direction], size[direction]) for direction in packets}
 
 
-def ack_rtts(capture: Path) -> dict[tuple[str, int], list[float]]:
-    """Round trip samples as tshark takes them, in seconds, by the (address, port) that acknowledged."""
+def ack_rtts(capture: Path) -> dict[tuple[str, int, int], list[float]]:
+    """Round trip samples as tshark takes them, in seconds, by who acknowledged: address, port, and the other's port."""
     samples = defaultdict(list)
-    fields = ("tcp.analysis.ack_rtt", "ip.src", "ipv6.src", "tcp.srcport")
+    fields = ("tcp.analysis.ack_rtt", "ip.src", "ipv6.src", "tcp.srcport", "tcp.dstport")
     for cells in _rows(capture, fields, "tcp.analysis.ack_rtt"):
-        source = (cells["ip.src"] or cells["ipv6.src"])[-1]
-        samples[str(ip_address(source)), int(cells["tcp.srcport"][-1])].append(float(cells["tcp.analysis.ack_rtt"][0]))
+        source = ip_address((cells["ip.src"] or cells["ipv6.src"])[-1])
+        place = (str(source), int(cells["tcp.srcport"][-1]), int(cells["tcp.dstport"][-1]))
+        samples[place].append(float(cells["tcp.analysis.ack_rtt"][0]))
     return dict(samples)
 
 
