@@ -57,7 +57,7 @@ class Watch:
         self._looked_ns = 0
         self._stop = threading.Event()
         self._has_begun = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch")
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         # What follows is read by other threads: it is replaced as a whole, never changed.
         self.counted: dict[int, Counted] = {}
         """By ifindex."""

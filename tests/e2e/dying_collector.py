@@ -6,6 +6,7 @@ before-sending      a batch with records is made, and Kafka's client has not see
 before-callback     the broker acknowledged it, and the collector has not heard of that
 before-position     the collector has heard of it, and the ring still holds the records
 before-harvest      the sweep marked places as gone in the round before, and has not emptied them
+by-a-bug            not killed: an exception that nobody expects
 """
 
 import os
@@ -36,6 +37,15 @@ def before_sending(real: Callable[..., bool]) -> Callable[..., bool]:
     def send(publisher: Publisher, topic: str, value: bytes, **more: Any) -> bool:
         if has_flows(topic, value):
             die()
+        return real(publisher, topic, value, **more)
+
+    return send
+
+
+def by_a_bug(real: Callable[..., bool]) -> Callable[..., bool]:
+    def send(publisher: Publisher, topic: str, value: bytes, **more: Any) -> bool:
+        if has_flows(topic, value):
+            raise AssertionError("by a bug")
         return real(publisher, topic, value, **more)
 
     return send
@@ -77,6 +87,7 @@ POINTS: dict[str, tuple[object, str, Callable[..., object]]] = {
     "before-callback": (Publisher, "send", before_callback),
     "before-position": (Ring, "release", before_position),
     "before-harvest": (sweep, "due", before_harvest),
+    "by-a-bug": (Publisher, "send", by_a_bug),
 }
 
 

@@ -111,6 +111,15 @@ def test_killed_at_a_point_nothing_is_lost_and_nothing_is_there_twice(
     assert repeated(watched.batches()) >= arrived - kernel.kept_from
 
 
+def test_a_bug_ends_the_collector_so_that_somebody_starts_it_again(watched: Watched, pour: Pour) -> None:
+    watched.collector.kill()
+    watched.collector.launch("tests.e2e.dying_collector", "by-a-bug")
+    watched.collector.wait_ended(1)
+    assert watched.collector.log.read_text().rstrip().endswith("AssertionError: by a bug")
+    watched.collector.start()
+    check_all_that_was_sent(watched, pour)
+
+
 def test_killed_with_kafka_away_the_ring_keeps_what_no_broker_has(
     watched: Watched, pour: Pour, kafka: Broker, eventually: Eventually
 ) -> None:
