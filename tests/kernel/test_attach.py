@@ -1,16 +1,21 @@
 """Interfaces to hooks: what each setting becomes, what is there already, and what is nobody's business."""
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from collector import bpf_syscall
 from collector.attach import Attacher, AttachError, Attachment
 from collector.interfaces import POD, UPLINK, Watched
+from collector.links import program_id
 from collector.namespace import run_inside
 from collector.netlink import Netlink
 from collector.pins import Pins
 from tests.kernel.collector_pins import mounted, pinned
 from tests.kernel.collector_veths import Veths, veths
+
+TCX_INGRESS = 46
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +135,19 @@ def test_an_interface_that_moves_away_takes_no_program_along(
     assert [pin.name for pin in pins.directory.glob("link-*")] == []
     node.from_peer("ip", "link", "set", "v0", "netns", node.node)
     netlink.close()
+
+
+def test_where_a_foreign_tcx_program_would_hide_a_filter_ours_stands_before_it(
+    node: Veths, pins: Pins, attach: Callable[..., Attachment]
+) -> None:
+    ifindex = node.ifindex("v0")
+    foreign = run_inside(
+        node.path, lambda: bpf_syscall.link_create(pins["tc_egress"], ifindex, attach_type=TCX_INGRESS)
+    )
+    attachment = attach("v0", kind=POD, hook="tc")
+    assert attachment.hooks == {0: "tcx", 1: "tc"}
+    programs = run_inside(node.path, lambda: bpf_syscall.program_query(ifindex, TCX_INGRESS))
+    assert [program for program, _ in programs] == [program_id(pins["tc_ingress"]), program_id(pins["tc_egress"])]
+    again = attach("v0", kind=POD, hook="tc")
+    assert (again.hooks, again.is_gapless) == ({0: "tcx", 1: "tc"}, True)
+    os.close(foreign)
