@@ -98,9 +98,11 @@ class Aggregator:
 
     async def run(self) -> None:
         """Store what comes, for ever."""
+        due = time.monotonic()
         while True:
+            due = max(due + self._settings.flush_seconds, time.monotonic())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._partitions.is_full.wait(), self._settings.flush_seconds)
+                await asyncio.wait_for(self._partitions.is_full.wait(), due - time.monotonic())
             await self.flush()
 
     async def flush(self) -> None:

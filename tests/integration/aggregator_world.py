@@ -11,11 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
 import msgspec
+from clickhouse_connect.driver.client import Client
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
 from schemas import topics
@@ -107,17 +109,19 @@ class World:
     """A Kafka, a database of its own in ClickHouse, and any number of workers."""
 
     bootstrap: str
-    clickhouse: str
+    store_url: str
     directory: Path
     database: str = field(default_factory=lambda: f"test_{uuid.uuid4().hex[:12]}")
     group: str = field(default_factory=lambda: f"group-{uuid.uuid4().hex[:12]}")
     workers: list[Worker] = field(default_factory=list)
+    clickhouse: str = ""
+    """What workers connect to, where that is not the store itself."""
 
     def environment(self, **settings: str) -> dict[str, str]:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("KNI_")},
             "KNI_KAFKA": self.bootstrap,
-            "KNI_CLICKHOUSE": self.clickhouse,
+            "KNI_CLICKHOUSE": self.clickhouse or self.store_url,
             "KNI_CLICKHOUSE_DATABASE": self.database,
             "KNI_GROUP": self.group,
             "KNI_KUBERNETES": "none",
@@ -158,13 +162,13 @@ class World:
 
     def query(self, sql: str) -> Sequence[Sequence[Any]]:
         """Rows of an answer."""
-        client = clickhouse_connect.get_client(
-            dsn=self.clickhouse, database=self.database, autogenerate_session_id=False
-        )
-        try:
-            return client.query(sql).result_rows
-        finally:
-            client.close()
+        rows: Sequence[Sequence[Any]] = self.client.query(sql).result_rows
+        return rows
+
+    @cached_property
+    def client(self) -> Client:
+        """A connection of the test's own: a new one for every question would keep ClickHouse busy."""
+        return clickhouse_connect.get_client(dsn=self.store_url, database=self.database, autogenerate_session_id=False)
 
     def count(self, sql: str) -> int:
         """The one number of an answer."""

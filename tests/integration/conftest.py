@@ -93,10 +93,9 @@ def new_world(store: Store, kafka: Broker, tmp_path: Path) -> Iterator[Callable[
     """Makes worlds on this Kafka, each with tables and a consumer group of its own."""
     made: list[World] = []
 
-    def make(*, clickhouse: str = store.url) -> World:
+    def make() -> World:
         world = World(kafka.bootstrap, store.url, tmp_path)
         world.prepare()
-        world.clickhouse = clickhouse
         made.append(world)
         return world
 
