@@ -102,9 +102,9 @@ check-manifests:
 
 check-coverage:
 	@echo "check: every branch of the pure modules (coverage; ten seconds)"; mkdir -p .cache; \
-	  .venv/bin/coverage run -m pytest --quiet -o cache_dir=.cache/pytest-coverage tests/unit >.cache/coverage.log 2>&1 \
-	  || { tail -n 40 .cache/coverage.log; exit 1; }
-	@.venv/bin/coverage report >.cache/coverage.log || { cat .cache/coverage.log; exit 1; }
+	  .venv/bin/coverage run -m pytest --quiet -o cache_dir=.cache/pytest-coverage tests/unit >.cache/unit-tests.log 2>&1 \
+	  || { tail -n 40 .cache/unit-tests.log; exit 1; }
+	@.venv/bin/coverage report >.cache/branches.txt || { cat .cache/branches.txt; exit 1; }
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ before a rebalance may still arrive behind it, out of turn.
 from __future__ import annotations
 
 import asyncio
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import faust
@@ -232,6 +233,7 @@ def _new_app(bootstrap: str, group: str) -> Any:
         broker=[f"aiokafka://{server.strip()}" for server in bootstrap.split(",")],
         env_prefix="KNI_FAUST_",  # without one, Faust takes settings from variables of any name that fits
         store="memory://",
+        datadir=f"{gettempdir()}/kubenetinsight-faust",  # nothing is kept: Faust makes it, else where it was started
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,

@@ -182,7 +182,11 @@ class Reader:
             message = self._consumer.poll(10)
             assert message is not None
             assert message.error() is None
-            self._next[message.topic(), message.partition()] = message.offset() + 1
+            topic, partition, offset = message.topic(), message.partition(), message.offset()
+            assert topic is not None
+            assert partition is not None
+            assert offset is not None
+            self._next[topic, partition] = offset + 1
             self._take(message)
         return self.topics
 
@@ -196,12 +200,13 @@ class Reader:
     def _take(self, message: Message) -> None:
         if message.key() != self._node.encode():
             return
+        value = message.value() or b""
         if message.topic() == COLLECTORS:
-            self.topics.inventories.append(json.loads(message.value()))
+            self.topics.inventories.append(json.loads(value))
             return
         is_flow = message.topic() == FLOWS
         read_batch = flow_batch.read_batch if is_flow else drop_batch.read_batch
-        batch = read_batch(message.value(), now_ns=time.time_ns())
+        batch = read_batch(value, now_ns=time.time_ns())
         rings = self.topics.flows if is_flow else self.topics.drops
         rings.setdefault(batch.header.ring_id, []).append(batch)
 

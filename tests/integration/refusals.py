@@ -31,7 +31,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def refusal(command: Sequence[str], settings: dict[str, str], *, status: int = 1, within_seconds: float = 60) -> str:
-    """The message of a command that refuses, all in one line; but for progress it says nothing else, and leaves no traceback."""
+    """The message of a command that refuses, in one line; but for progress it says nothing else, and no traceback."""
     done = subprocess.run(
         command, env=environment(**settings), capture_output=True, text=True, timeout=within_seconds, check=False
     )
