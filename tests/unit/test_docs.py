@@ -43,3 +43,15 @@ def test_every_table_and_view_is_documented():
 
     missing = [match[1] for match in created if match and f"`{match[1]}`" not in documented]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    "path", re.findall(r"`((?:tests|docs|examples|k8s)/[\w./-]+)`", (ROOT / "README.md").read_text())
+)
+def test_what_the_readme_points_to_is_there(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))))
+def test_every_make_target_that_the_readme_names_is_there(target):
+    assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
