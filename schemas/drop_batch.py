@@ -8,7 +8,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from schemas.batch import Batch, BatchHeader, Contract
+from schemas.batch import Contract
 from schemas.flow_batch import ADDRESS, TIME, Field
 
 _NAME: Final = pa.dictionary(pa.int32(), pa.string())
@@ -36,12 +36,8 @@ CONTRACT: Final = Contract.of("drops/1", [(field.name, field.type) for field in 
 VERSION: Final = CONTRACT.version
 SCHEMA: Final = CONTRACT.schema
 
+write_batch: Final = CONTRACT.write
+"""Records and their header to the message value."""
 
-def write_batch(records: pa.RecordBatch, header: BatchHeader) -> bytes:
-    """The message value of drop records under their header."""
-    return CONTRACT.write(records, header)
-
-
-def read_batch(value: bytes, *, now_ns: int) -> Batch:
-    """The drop batch in a message value. Raises: UnreadableBatchError."""
-    return CONTRACT.read(value, now_ns=now_ns)
+read_batch: Final = CONTRACT.read
+"""The drop batch in a message value. Raises: UnreadableBatchError."""

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import pyarrow as pa
 
-from schemas.batch import Batch, BatchHeader, Contract
+from schemas.batch import Contract
 
 SAMPLES: Final = 8
 
@@ -80,12 +80,8 @@ CONTRACT: Final = Contract.of("flows/1", [(field.name, field.type) for field in 
 VERSION: Final = CONTRACT.version
 SCHEMA: Final = CONTRACT.schema
 
+write_batch: Final = CONTRACT.write
+"""Records and their header to the message value."""
 
-def write_batch(records: pa.RecordBatch, header: BatchHeader) -> bytes:
-    """The message value of flow records under their header."""
-    return CONTRACT.write(records, header)
-
-
-def read_batch(value: bytes, *, now_ns: int) -> Batch:
-    """The flow batch in a message value. Raises: UnreadableBatchError."""
-    return CONTRACT.read(value, now_ns=now_ns)
+read_batch: Final = CONTRACT.read
+"""The flow batch in a message value. Raises: UnreadableBatchError."""
