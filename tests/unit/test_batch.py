@@ -1,6 +1,7 @@
 """The envelope of the batch topics: what is written is read back, and nothing else is read as a batch."""
 
 import dataclasses
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -51,6 +52,19 @@ def test_a_written_batch_is_read_back_with_its_header(contract):
     assert batch.header == HEADER
     assert batch.records.equals(written)
     assert batch.next == 10
+
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+@pytest.mark.parametrize("version", ["flows-1", "drops-1"])
+def test_a_message_of_every_version_so_far_is_still_read(version):
+    contract = {"flows": flow_batch, "drops": drop_batch}[version.split("-", maxsplit=1)[0]]
+
+    batch = contract.read_batch((RECORDED / f"{version}.arrow").read_bytes(), now_ns=NOW)
+
+    assert batch.header == HEADER
+    assert batch.records.equals(records(contract.SCHEMA, rows=2))
 
 
 def test_an_empty_batch_is_a_statement_too():
