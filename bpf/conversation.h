@@ -13,7 +13,10 @@
 #define KNI_BYTES_MASK	  ((1ull << KNI_PACKETS_SHIFT) - 1)
 /* Either half of the word is half full: far enough from the brim for every CPU's next packet. */
 #define KNI_HALF_FULL (1ull << 63 | 1ull << (KNI_PACKETS_SHIFT - 1))
-/* A lost race is tried again; a segment that loses so often in a row is not followed, and counted as contended. */
+/*
+ * A lost race is tried again; a segment that loses so often in a row is not followed, and counted as contended. The
+ * loops are unrolled: Linux 6.1 refuses one that is entered from the instruction before it ("back-edge").
+ */
 #define KNI_TRIES 4
 
 static __always_inline u64 kni_take_all(u64 *counter)
@@ -42,7 +45,7 @@ static __always_inline void kni_measure_sizes(struct kni_hot *hot, u32 side, con
 
 static __always_inline void kni_mark(struct kni_hot *hot, u8 mark)
 {
-#pragma clang loop unroll(disable)
+#pragma unroll
 	for (u32 tries = 0; tries < KNI_TRIES; tries++) {
 		union kni_state old = { .word = hot->state.word }, next = old;
 
@@ -67,7 +70,7 @@ static __always_inline void kni_move_state(struct kni_hot *hot, const struct kni
 {
 	u32 side = packet->side & 1;
 
-#pragma clang loop unroll(disable)
+#pragma unroll
 	for (u32 tries = 0; tries < KNI_TRIES; tries++) {
 		union kni_state old = { .word = hot->state.word }, next = old;
 

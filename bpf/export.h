@@ -98,7 +98,7 @@ static __always_inline union kni_state kni_take_state(struct kni_hot *hot)
 {
 	union kni_state old = { .word = hot->state.word };
 
-#pragma clang loop unroll(disable)
+#pragma unroll
 	for (u32 tries = 0; tries < KNI_TRIES; tries++) {
 		union kni_state next = old;
 		u64 seen;
@@ -137,6 +137,17 @@ static __always_inline void kni_fill_record(struct kni_flow_record *record, stru
 	kni_fill_connections(record, cold, client);
 }
 
+/* What the i-th direction of a record of one packet says. i: a constant, since Linux 6.1 sees no bound of it. */
+static __always_inline void kni_fill_sent(struct kni_flow_record *record, const struct kni_packet *packet,
+					  const struct kni_frame *frame, u32 i)
+{
+	record->packets[i] = frame->segments;
+	record->bytes[i] = frame->bytes;
+	record->tcp_flags[i] = packet->tcp_flags;
+	record->packet_bytes_max[i] = frame->full < 65535 ? frame->full : 65535;
+	record->packet_bytes_min[i] = frame->rest < 65535 ? frame->rest : 65535;
+}
+
 /* A packet that found no place in the table: a record of its own. */
 static __always_inline void kni_fill_single(struct kni_flow_record *record, const struct kni_packet *packet,
 					    const struct kni_frame *frame, u64 now)
@@ -154,11 +165,10 @@ static __always_inline void kni_fill_single(struct kni_flow_record *record, cons
 	record->flow_direction = (frame->direction ^ i) & 1; /* in an identity only entries of the table have it */
 	if (!packet->is_tunnelled)
 		__builtin_memset(record->outer_src_addr, 0, 2 * sizeof(record->outer_src_addr));
-	record->packets[i] = frame->segments;
-	record->bytes[i] = frame->bytes;
-	record->tcp_flags[i] = packet->tcp_flags;
-	record->packet_bytes_max[i] = frame->full < 65535 ? frame->full : 65535;
-	record->packet_bytes_min[i] = frame->rest < 65535 ? frame->rest : 65535;
+	if (i)
+		kni_fill_sent(record, packet, frame, 1);
+	else
+		kni_fill_sent(record, packet, frame, 0);
 }
 
 #endif

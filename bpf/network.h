@@ -61,7 +61,7 @@ static __always_inline u32 kni_extension_size(u8 protocol, u8 length)
 /* Behind the eighth extension header the protocol is that header's own number. */
 static __always_inline u32 kni_skip_extensions(struct kni_cursor *cursor, struct kni_packet *packet)
 {
-#pragma clang loop unroll(disable)
+#pragma unroll
 	for (u32 n = 0; n < 8; n++) {
 		u8 protocol = packet->identity.protocol;
 

@@ -60,10 +60,15 @@ static __always_inline void kni_forget_packet(struct kni_packet *packet)
 static __always_inline void *kni_peek(const struct kni_cursor *cursor, u32 size)
 {
 	u64 offset = cursor->offset;
+	void *header;
 
-	if (offset > KNI_HEADER_BYTES || cursor->start + offset + size > cursor->end)
+	if (offset > KNI_HEADER_BYTES)
 		return NULL;
-	return cursor->start + offset;
+	/* Linux 6.1 loses sight of the bound where the compiler spills the offset, and does not see that two sums are one. */
+	asm volatile("%0 &= 1023" : "+r"(offset));
+	header = cursor->start + offset;
+	asm volatile("" : "+r"(header));
+	return header + size > cursor->end ? NULL : header;
 }
 
 static __always_inline void *kni_take(struct kni_cursor *cursor, u32 size)
