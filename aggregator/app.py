@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from aggregator.decode import Mark, Message, Ring
     from aggregator.health import Progress
-    from aggregator.identities import Identities
+    from aggregator.identity.identities import Identities
+    from aggregator.identity.objects import Event
     from aggregator.intents import Partition
     from aggregator.kafka import Publisher
     from aggregator.metrics import Metrics
-    from aggregator.objects import Event
     from aggregator.outages import Outages
     from aggregator.settings import Settings
     from aggregator.stream import Key

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aggregator.accounts import Place, Span, completeness_rows, log_row
 from aggregator.fold import fold_drops, fold_flows
-from aggregator.identify import Identified, Origins, identify_drops, identify_flows
+from aggregator.identity.identify import Identified, Origins, identify_drops, identify_flows
 from aggregator.interface_windows import fold_totals
 from aggregator.rows import drop_rows, flow_rows
 from aggregator.write import Insert
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from aggregator.decode import Decoded
-    from aggregator.snapshot import Snapshot
+    from aggregator.identity.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

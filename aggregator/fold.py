@@ -14,14 +14,14 @@ import pyarrow as pa
 
 from aggregator.grouping import Groups, group, sums
 from aggregator.histogram import histograms
-from aggregator.reporter import REPORTERS
+from aggregator.identity.reporter import REPORTERS
 from schemas.windows import EPHEMERAL_PORT, WINDOW_SECONDS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from aggregator.identify import Identified, Origins
-    from aggregator.leases import Leases
+    from aggregator.identity.identify import Identified, Origins
+    from aggregator.identity.leases import Leases
 
 WINDOW_NS: Final = WINDOW_SECONDS * 10**9
 SRC: Final = ("namespace", "workload", "workload_kind")

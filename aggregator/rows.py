@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow as pa
 
 from aggregator.fold import end_times
-from aggregator.identify import ATTRIBUTIONS
-from aggregator.leases import ATTRIBUTES
-from aggregator.reporter import REPORTERS
+from aggregator.identity.identify import ATTRIBUTIONS
+from aggregator.identity.leases import ATTRIBUTES
+from aggregator.identity.reporter import REPORTERS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from aggregator.identify import Identified, Origins
-    from aggregator.leases import Leases
+    from aggregator.identity.identify import Identified, Origins
+    from aggregator.identity.leases import Leases
 
 NOT_STORED: Final = ("rtt_samples", "reverse_rtt_samples")
 """Their histograms are in `window_latency`."""

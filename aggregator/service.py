@@ -15,24 +15,24 @@ import structlog
 
 from aggregator.app import TOPICS, Aggregator, Names, Sinks
 from aggregator.health import HealthServer, ListenError, Progress
-from aggregator.identities import Identities
+from aggregator.identity.identities import Identities
+from aggregator.identity.kubernetes_api import ConfigurationError
+from aggregator.identity.kubernetes_watch import WatchRefusedError, start_watch
+from aggregator.identity.ranges import RangeSettings
 from aggregator.inventory import to_node_addresses
 from aggregator.kafka import Inventory, KafkaUnavailableError, Publisher, is_reachable, topic_ids
-from aggregator.kubernetes_api import ConfigurationError
-from aggregator.kubernetes_watch import WatchRefusedError, start_watch
 from aggregator.lead import TICK_SECONDS, lead
 from aggregator.marks import read_marks
 from aggregator.metrics import Metrics
 from aggregator.outages import Outages
-from aggregator.ranges import RangeSettings
 from aggregator.write import ClickHouse, ClickHouseUnavailableError, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from aggregator.kubernetes_watch import Watch
-    from aggregator.objects import Event
+    from aggregator.identity.kubernetes_watch import Watch
+    from aggregator.identity.objects import Event
     from aggregator.settings import Settings
 
 DRAIN_SECONDS: Final = 24.0

@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 
-from aggregator.identities import SCHEMA, Identities
-from aggregator.ranges import RangeSettings
-from aggregator.snapshot import Snapshot
+from aggregator.identity.identities import SCHEMA, Identities
+from aggregator.identity.ranges import RangeSettings
+from aggregator.identity.snapshot import Snapshot
 from tests.flow_records import PODS, SECOND, mapped
 
 FOREVER_NS = 4_102_444_800 * SECOND

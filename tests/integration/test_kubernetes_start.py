@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aggregator.kubernetes_api import ConfigurationError
-from aggregator.kubernetes_watch import Watch, WatchRefusedError, start_watch
-from aggregator.objects import Resource
+from aggregator.identity.kubernetes_api import ConfigurationError
+from aggregator.identity.kubernetes_watch import Watch, WatchRefusedError, start_watch
+from aggregator.identity.objects import Resource
 from lab.apiserver import ApiServer
 from lab.store import Store
 from tests.integration.watched_cluster import TOKEN, write_kubeconfig

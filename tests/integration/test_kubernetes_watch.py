@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aggregator.kubernetes_watch import PAGE
-from aggregator.objects import Changed, Deleted, Listed, Pod, Resource
+from aggregator.identity.kubernetes_watch import PAGE
+from aggregator.identity.objects import Changed, Deleted, Listed, Pod, Resource
 from lab.apiserver import ApiServer
 from tests.integration.watched_cluster import TOKEN, ForgetfulStore, Gate, listening, pod, write_kubeconfig
 

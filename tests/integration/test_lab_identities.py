@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from aggregator.addresses import to_address, to_words
-from aggregator.identities import Identities
-from aggregator.kubernetes_watch import start_watch
-from aggregator.ranges import RangeSettings
-from aggregator.reporter import AddressClass
+from aggregator.identity.addresses import to_address, to_words
+from aggregator.identity.identities import Identities
+from aggregator.identity.kubernetes_watch import start_watch
+from aggregator.identity.ranges import RangeSettings
+from aggregator.identity.reporter import AddressClass
 from lab.world import World
 from tests.deadline import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aggregator.objects import Event
+    from aggregator.identity.objects import Event
 
 
 @pytest.fixture(scope="module")

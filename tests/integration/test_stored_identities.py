@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from aggregator.addresses import to_address, to_words
-from aggregator.identities import Identities
-from aggregator.objects import Changed, Deleted, Listed, Node, Owner, Pod, Resource
-from aggregator.ranges import RangeSettings
+from aggregator.identity.addresses import to_address, to_words
+from aggregator.identity.identities import Identities
+from aggregator.identity.objects import Changed, Deleted, Listed, Node, Owner, Pod, Resource
+from aggregator.identity.ranges import RangeSettings
 from aggregator.settings import Settings
 from aggregator.write import ClickHouse, Insert
 from standalone.servers import embedded_clickhouse

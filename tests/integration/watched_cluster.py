@@ -11,10 +11,10 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
-from aggregator.identities import Identities
-from aggregator.kubernetes_watch import Watch, start_watch
-from aggregator.objects import Event, Resource
-from aggregator.ranges import RangeSettings
+from aggregator.identity.identities import Identities
+from aggregator.identity.kubernetes_watch import Watch, start_watch
+from aggregator.identity.objects import Event, Resource
+from aggregator.identity.ranges import RangeSettings
 from lab.store import Document, Json, Store
 
 if TYPE_CHECKING:

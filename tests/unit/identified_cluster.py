@@ -4,12 +4,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from aggregator.addresses import to_address
-from aggregator.identify import ATTRIBUTIONS, Identified, Origins, identify_flows
-from aggregator.identities import Identities
-from aggregator.objects import Changed, EndpointSlice, Node, Owner, Pod, Port, Service
-from aggregator.ranges import RangeSettings
-from aggregator.reporter import REPORTERS
+from aggregator.identity.addresses import to_address
+from aggregator.identity.identify import ATTRIBUTIONS, Identified, Origins, identify_flows
+from aggregator.identity.identities import Identities
+from aggregator.identity.objects import Changed, EndpointSlice, Node, Owner, Pod, Port, Service
+from aggregator.identity.ranges import RangeSettings
+from aggregator.identity.reporter import REPORTERS
 from schemas.batch import Batch, BatchHeader
 from schemas.flow_batch import SCHEMA as FLOWS
 

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from aggregator.kubernetes_json import decode_line
-from aggregator.objects import (
+from aggregator.identity.kubernetes_json import decode_line
+from aggregator.identity.objects import (
     Object,
     Pod,
     Resource,

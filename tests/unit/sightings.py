@@ -6,7 +6,7 @@ with the addresses it had there.
 
 from typing import NamedTuple
 
-from aggregator.reporter import (
+from aggregator.identity.reporter import (
     POD_SIDE,
     UPLINK,
     AddressClass,

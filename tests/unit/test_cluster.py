@@ -2,12 +2,12 @@
 
 import pytest
 
-from aggregator.addresses import to_address
-from aggregator.claims import Rank
-from aggregator.cluster import ClusterState
-from aggregator.lease_table import LeaseTable
-from aggregator.leases import FOREVER, Kind, Lease
-from aggregator.objects import (
+from aggregator.identity.addresses import to_address
+from aggregator.identity.claims import Rank
+from aggregator.identity.cluster import ClusterState
+from aggregator.identity.lease_table import LeaseTable
+from aggregator.identity.leases import FOREVER, Kind, Lease
+from aggregator.identity.objects import (
     Changed,
     Deleted,
     Listed,

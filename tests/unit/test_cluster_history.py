@@ -8,10 +8,10 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.addresses import to_address
-from aggregator.claims import Claim, Names, Rank, to_leases
-from aggregator.leases import FOREVER
-from aggregator.objects import (
+from aggregator.identity.addresses import to_address
+from aggregator.identity.claims import Claim, Names, Rank, to_leases
+from aggregator.identity.leases import FOREVER
+from aggregator.identity.objects import (
     Changed,
     Deleted,
     Event,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from aggregator.claims import Names
-from aggregator.objects import (
+from aggregator.identity.claims import Names
+from aggregator.identity.objects import (
     Changed,
     Deleted,
     Listed,

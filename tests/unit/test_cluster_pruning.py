@@ -4,9 +4,9 @@ import ipaddress
 
 import numpy as np
 
-from aggregator.claims import Names
-from aggregator.cluster import ClusterState
-from aggregator.objects import (
+from aggregator.identity.claims import Names
+from aggregator.identity.cluster import ClusterState
+from aggregator.identity.objects import (
     Changed,
     Deleted,
     Port,

@@ -10,7 +10,7 @@ import pytest
 from aggregator.accounts import Place, Span
 from aggregator.assemble import blocks, identify
 from aggregator.decode import Message, decode
-from aggregator.snapshot import Snapshot
+from aggregator.identity.snapshot import Snapshot
 from schemas import drop_batch, flow_batch
 from schemas.topics import DROPS, FLOWS
 from tests.flow_records import SECOND, drop_records, flow_records, header

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.fold import DST, PROTOCOL_SUMS, ROUND_TRIPS, SRC, fold_drops, fold_flows
-from aggregator.identify import Origins, identify_drops, identify_flows
-from aggregator.snapshot import Snapshot
+from aggregator.identity.identify import Origins, identify_drops, identify_flows
+from aggregator.identity.snapshot import Snapshot
 from schemas.batch import Batch
 from tests.flow_records import SECOND, drop_records, flow_records, header
 from tests.known_pods import known_pods

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from aggregator.addresses import to_address
-from aggregator.identify import Origins, identify_drops, identify_flows
-from aggregator.identities import Identities
-from aggregator.objects import Changed, Deleted, Listed, Resource
-from aggregator.ranges import RangeSettings
+from aggregator.identity.addresses import to_address
+from aggregator.identity.identify import Origins, identify_drops, identify_flows
+from aggregator.identity.identities import Identities
+from aggregator.identity.objects import Changed, Deleted, Listed, Resource
+from aggregator.identity.ranges import RangeSettings
 from schemas.drop_batch import SCHEMA as DROPS
 from tests.unit.identified_cluster import (
     API,

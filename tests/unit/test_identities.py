@@ -2,11 +2,11 @@
 
 import pyarrow as pa
 
-from aggregator.addresses import to_address, to_words
-from aggregator.identities import SCHEMA, Identities
-from aggregator.leases import FOREVER
-from aggregator.objects import Changed, Deleted, Listed, Owner, Pod, Resource
-from aggregator.ranges import RangeSettings
+from aggregator.identity.addresses import to_address, to_words
+from aggregator.identity.identities import SCHEMA, Identities
+from aggregator.identity.leases import FOREVER
+from aggregator.identity.objects import Changed, Deleted, Listed, Owner, Pod, Resource
+from aggregator.identity.ranges import RangeSettings
 
 SECOND = 10**9
 A = to_address("10.244.1.5")

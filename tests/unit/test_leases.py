@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.addresses import AddressIndex, to_address, to_words
-from aggregator.lease_table import LeaseTable
-from aggregator.leases import FOREVER, Kind, Lease, Leases
+from aggregator.identity.addresses import AddressIndex, to_address, to_words
+from aggregator.identity.lease_table import LeaseTable
+from aggregator.identity.leases import FOREVER, Kind, Lease, Leases
 
 SHOP = "10.244.1.5"
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from aggregator.addresses import to_address
-from aggregator.kubernetes_json import decode_line, decode_page, decode_refusal
-from aggregator.objects import (
+from aggregator.identity.addresses import to_address
+from aggregator.identity.kubernetes_json import decode_line, decode_page, decode_refusal
+from aggregator.identity.objects import (
     EndpointSlice,
     Node,
     Owner,

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from aggregator.addresses import to_address
-from aggregator.objects import (
+from aggregator.identity.addresses import to_address
+from aggregator.identity.objects import (
     Owner,
     Pod,
     Port,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.addresses import to_address, to_words
-from aggregator.ranges import Cluster, Ranges, RangeSettings
-from aggregator.reporter import AddressClass
+from aggregator.identity.addresses import to_address, to_words
+from aggregator.identity.ranges import Cluster, Ranges, RangeSettings
+from aggregator.identity.reporter import AddressClass
 
 SETTINGS = RangeSettings.parse(
     pod_cidrs="10.244.0.0/16, fd00:10:244::/56",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aggregator.reporter import (
+from aggregator.identity.reporter import (
     REPORTERS,
     Sightings,
     is_authoritative,

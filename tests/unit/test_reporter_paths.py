@@ -5,7 +5,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.reporter import (
+from aggregator.identity.reporter import (
     POD_SIDE,
     UPLINK,
     AddressClass,

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from aggregator.addresses import to_address
-from aggregator.claims import Names
-from aggregator.cluster import ClusterState
-from aggregator.lease_table import LeaseTable
-from aggregator.leases import Lease
-from aggregator.objects import (
+from aggregator.identity.addresses import to_address
+from aggregator.identity.claims import Names
+from aggregator.identity.cluster import ClusterState
+from aggregator.identity.lease_table import LeaseTable
+from aggregator.identity.leases import Lease
+from aggregator.identity.objects import (
     EndpointSlice,
     Event,
     Node,

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from aggregator.addresses import Words
-from aggregator.objects import Network
-from aggregator.reporter import AddressClass
+from aggregator.identity.addresses import Words
+from aggregator.identity.objects import Network
+from aggregator.identity.reporter import AddressClass
 
 WORLD: Final = "world"
 """The label of every outside address that no setting names."""

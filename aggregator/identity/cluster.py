@@ -4,12 +4,12 @@ The result depends on what the objects are and were, not on how that was told: b
 in which order between resources.
 """
 
-from aggregator.address_book import AddressBook
-from aggregator.addresses import is_on_link
-from aggregator.claims import Claim, Names, Rank
-from aggregator.lease_table import LeaseTable
-from aggregator.leases import FOREVER, Kind, Lease
-from aggregator.objects import (
+from aggregator.identity.address_book import AddressBook
+from aggregator.identity.addresses import is_on_link
+from aggregator.identity.claims import Claim, Names, Rank
+from aggregator.identity.lease_table import LeaseTable
+from aggregator.identity.leases import FOREVER, Kind, Lease
+from aggregator.identity.objects import (
     Changed,
     Deleted,
     EndpointSlice,
@@ -23,8 +23,8 @@ from aggregator.objects import (
     Resource,
     Service,
 )
-from aggregator.published_ports import EVERY_NODE, PublishedPorts
-from aggregator.relations import Relations, ServiceKey, Stale
+from aggregator.identity.published_ports import EVERY_NODE, PublishedPorts
+from aggregator.identity.relations import Relations, ServiceKey, Stale
 
 _INVENTORY = "inventory/"
 """Begins the uid of what a node's collector claims for it."""

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from aggregator.addresses import AddressIndex, Words, to_words
-from aggregator.cluster import node_place
-from aggregator.leases import Kind, Leases, Rows, Times
-from aggregator.reporter import AddressClass, Codes, Reporter, Sightings, report
-from aggregator.snapshot import Snapshot
+from aggregator.identity.addresses import AddressIndex, Words, to_words
+from aggregator.identity.cluster import node_place
+from aggregator.identity.leases import Kind, Leases, Rows, Times
+from aggregator.identity.reporter import AddressClass, Codes, Reporter, Sightings, report
+from aggregator.identity.snapshot import Snapshot
 from schemas.batch import Batch
 
 MASQUERADED: Final = len(Kind)

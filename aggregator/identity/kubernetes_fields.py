@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from aggregator.objects import Owner
+from aggregator.identity.objects import Owner
 
 
 class RawOwnerReference(msgspec.Struct):

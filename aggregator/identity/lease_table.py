@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from aggregator.addresses import to_words
-from aggregator.leases import ATTRIBUTES, Columns, Lease, Leases
+from aggregator.identity.addresses import to_words
+from aggregator.identity.leases import ATTRIBUTES, Columns, Lease, Leases
 
 _START: Final = 1024
 

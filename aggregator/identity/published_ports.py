@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from aggregator.objects import Port
+from aggregator.identity.objects import Port
 
 EVERY_NODE: Final = ""
 _PORT_BITS: Final = 24

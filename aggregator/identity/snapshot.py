@@ -6,11 +6,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from aggregator.lease_table import LeaseTable
-from aggregator.leases import FOREVER, Kind, Lease, Leases, Rows
-from aggregator.published_ports import PortTable
-from aggregator.ranges import WORLD, Ranges
-from aggregator.reporter import AddressClass
+from aggregator.identity.lease_table import LeaseTable
+from aggregator.identity.leases import FOREVER, Kind, Lease, Leases, Rows
+from aggregator.identity.published_ports import PortTable
+from aggregator.identity.ranges import WORLD, Ranges
+from aggregator.identity.reporter import AddressClass
 
 UNRESOLVED: Final = "unresolved"
 _PLACES: Final = {AddressClass.MULTICAST: "multicast", AddressClass.LINK_LOCAL: "link_local"}

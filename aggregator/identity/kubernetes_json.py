@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from aggregator.addresses import to_address
-from aggregator.kubernetes_fields import (
+from aggregator.identity.addresses import to_address
+from aggregator.identity.kubernetes_fields import (
     RawContainerPort,
     RawEndpointSlice,
     RawNode,
@@ -19,7 +19,7 @@ from aggregator.kubernetes_fields import (
     RawReplicaSet,
     RawService,
 )
-from aggregator.objects import EndpointSlice, Node, Object, Pod, Port, ReplicaSet, Resource, Service
+from aggregator.identity.objects import EndpointSlice, Node, Object, Pod, Port, ReplicaSet, Resource, Service
 
 _SECOND: Final = 10**9
 _PROTOCOLS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}

@@ -8,14 +8,14 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from aggregator.claims import Rank
-from aggregator.cluster import ClusterState
-from aggregator.lease_table import Key, LeaseTable
-from aggregator.leases import Kind, Lease
-from aggregator.objects import Event, Resource
-from aggregator.ranges import Cluster, Ranges, RangeSettings
-from aggregator.reporter import AddressClass
-from aggregator.snapshot import Snapshot, put_places
+from aggregator.identity.claims import Rank
+from aggregator.identity.cluster import ClusterState
+from aggregator.identity.lease_table import Key, LeaseTable
+from aggregator.identity.leases import Kind, Lease
+from aggregator.identity.objects import Event, Resource
+from aggregator.identity.ranges import Cluster, Ranges, RangeSettings
+from aggregator.identity.reporter import AddressClass
+from aggregator.identity.snapshot import Snapshot, put_places
 
 _TIME: Final = pa.timestamp("ns", tz="UTC")
 _STORED_KINDS: Final = {kind.name.lower(): kind for kind in (Kind.POD, Kind.SERVICE, Kind.NODE)}

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from aggregator.kubernetes_api import ApiError, KubernetesApi, connect
-from aggregator.kubernetes_json import Line, decode_line, decode_page
-from aggregator.objects import Changed, Deleted, Event, Listed, Resource
+from aggregator.identity.kubernetes_api import ApiError, KubernetesApi, connect
+from aggregator.identity.kubernetes_json import Line, decode_line, decode_page
+from aggregator.identity.objects import Changed, Deleted, Event, Listed, Resource
 
 if TYPE_CHECKING:
     import queue

@@ -5,9 +5,9 @@ Only the addresses that a change touches are worked out again.
 
 from collections.abc import Callable, Collection, Iterable
 
-from aggregator.claims import Claim, Names, Rank, to_leases
-from aggregator.lease_table import Key, LeaseTable
-from aggregator.leases import FOREVER, Kind, Lease
+from aggregator.identity.claims import Claim, Names, Rank, to_leases
+from aggregator.identity.lease_table import Key, LeaseTable
+from aggregator.identity.leases import FOREVER, Kind, Lease
 
 _LOADED_RANKS = {Kind.POD: Rank.POD, Kind.NODE: Rank.NODE, Kind.SERVICE: Rank.EXTERNAL_IP}
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from aggregator.addresses import AddressIndex, Words
+from aggregator.identity.addresses import AddressIndex, Words
 
 ATTRIBUTES: Final = ("namespace", "workload", "workload_kind", "pod", "service", "node", "zone")
 

@@ -7,7 +7,17 @@ to be named again.
 from collections.abc import Collection, Iterable
 from typing import NamedTuple, TypeVar
 
-from aggregator.objects import EndpointSlice, Node, Object, Owner, Pod, ReplicaSet, Resource, Service, to_workload
+from aggregator.identity.objects import (
+    EndpointSlice,
+    Node,
+    Object,
+    Owner,
+    Pod,
+    ReplicaSet,
+    Resource,
+    Service,
+    to_workload,
+)
 
 ServiceKey = tuple[str, str]
 """Namespace and name."""

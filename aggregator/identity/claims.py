@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
-from aggregator.leases import FOREVER, Kind, Lease
+from aggregator.identity.leases import FOREVER, Kind, Lease
 
 
 class Rank(IntEnum):

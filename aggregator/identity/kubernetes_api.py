@@ -14,7 +14,7 @@ from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 from yaml import YAMLError
 
-from aggregator.kubernetes_json import decode_refusal
+from aggregator.identity.kubernetes_json import decode_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
