@@ -11,7 +11,6 @@ before a rebalance may still arrive behind it, out of turn.
 from __future__ import annotations
 
 import asyncio
-from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import faust
@@ -156,6 +155,7 @@ class Stream:
         self.lock = asyncio.Lock()
         self.last_heartbeat = clock()
         self.app: Any = _new_app(bootstrap, group)
+        self.app._create_directories = lambda: None  # noqa: SLF001  (for tables; it would be where this was started)
         self.app.transport.Consumer = type("_BoundConsumer", (_Consumer,), {"stream": self})
         channel = self.app.topic(*topics, value_type=bytes, value_serializer="raw", key_serializer="raw")
         self.app.agent(channel, concurrency=1, name="records")(self._read)
@@ -233,7 +233,6 @@ def _new_app(bootstrap: str, group: str) -> Any:
         broker=[f"aiokafka://{server.strip()}" for server in bootstrap.split(",")],
         env_prefix="KNI_FAUST_",  # without one, Faust takes settings from variables of any name that fits
         store="memory://",
-        datadir=f"{gettempdir()}/kubenetinsight-faust",  # nothing is kept: Faust makes it, else where it was started
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
