@@ -2,14 +2,10 @@
 /*
  * TCP sequence numbers to round trips and retransmissions, in one cache line per conversation. Pure.
  *
- * At most one probe per direction is under way: the end of a segment's sequence numbers and its time. An ACK of exactly
- * that end is one sample, as in tshark's tcp.analysis.ack_rtt, SYN and FIN included. One that covers more was held back
- * for a later segment (a delayed ACK), and would measure the pause between the two: it discards the probe, and up to
- * three segments pass before the next one, so that an ACK of every other segment is not missed every time. A
- * retransmission discards the probe, too (Karn and Partridge, 1987). A segment that ends at or below the highest sequence
- * number seen is a retransmission, a super-packet with all its segments.
- *
- * A probe's word: end << 32 | time in 64 ns, bit 0 set; none: segments still to pass << 1.
+ * At most one probe per direction is under way: the end of a segment's sequence numbers and its time. The first ACK that
+ * covers it is one sample; a retransmission discards it (Karn and Partridge, 1987). SYN and FIN are probes, too, as they
+ * are in tshark's tcp.analysis.ack_rtt. A segment that ends at or below the highest sequence number seen is a
+ * retransmission, a super-packet with all its segments.
  */
 #ifndef KNI_LATENCY_H
 #define KNI_LATENCY_H
@@ -42,15 +38,6 @@ static __always_inline u64 kni_at_most_u32(u64 ns)
 	return ns > 0xffffffffull ? 0xffffffffull : ns;
 }
 
-static __always_inline void kni_begin_probe(u64 *probe, u32 end, const struct kni_frame *frame)
-{
-	u64 word = *probe;
-
-	if (word & 1)
-		return;
-	*probe = word ? word - 2 : (u64)end << 32 | kni_in_64_ns(kni_precise_now(frame)) | 1;
-}
-
 static __always_inline u32 kni_follow_data(struct kni_hot *hot, const struct kni_packet *packet,
 					   const struct kni_frame *frame)
 {
@@ -66,7 +53,8 @@ static __always_inline u32 kni_follow_data(struct kni_hot *hot, const struct kni
 		return frame->segments;
 	}
 	hot->highest[side] = end;
-	kni_begin_probe(&hot->probe[side], end, frame);
+	if (!hot->probe[side])
+		hot->probe[side] = (u64)end << 32 | kni_in_64_ns(kni_precise_now(frame)) | 1;
 	return 0;
 }
 
@@ -76,16 +64,12 @@ static __always_inline u64 kni_follow_ack(struct kni_hot *hot, const struct kni_
 {
 	u64 *probe = &hot->probe[(packet->side ^ 1) & 1];
 	u64 under_way = *probe;
-	s32 beyond = packet->ack - (u32)(under_way >> 32);
 
-	if (!(packet->tcp_flags & KNI_ACK) || !(under_way & 1) || beyond < 0)
+	if (!(packet->tcp_flags & KNI_ACK) || !under_way || (s32)(packet->ack - (u32)(under_way >> 32)) < 0)
 		return 0;
-	u32 now = kni_in_64_ns(kni_precise_now(frame));
-	u64 to_pass = beyond ? (now & 3) << 1 : 0; /* the low bits of a time are random enough */
-
-	if (__sync_val_compare_and_swap(probe, under_way, to_pass) != under_way || beyond)
+	if (__sync_val_compare_and_swap(probe, under_way, 0) != under_way)
 		return 0;
-	u64 ns = kni_elapsed_ns((u32)under_way & ~1u, now);
+	u64 ns = kni_elapsed_ns((u32)under_way & ~1u, kni_in_64_ns(kni_precise_now(frame)));
 
 	return ns ? ns : 1;
 }

@@ -126,7 +126,7 @@ def test_two_workers_share_partitions_and_a_rebalance_in_the_middle_changes_no_r
     second = world.start_worker()
     messages += send_rounds(world.bootstrap, now_ns, range(4, 8))
     assignments = "kubenetinsight_aggregator_assignments_total"
-    eventually(lambda: second.metric(assignments) >= 1 and first.metric(assignments) >= 2, within_seconds=40)
+    eventually(lambda: second.metric(assignments) >= 1 and first.metric(assignments) >= 2, within_seconds=90)
     messages += send_rounds(world.bootstrap, now_ns, range(8, 10))
     stored = "kubenetinsight_aggregator_ranges_total"
     eventually(lambda: first.metric(stored) > 0 and second.metric(stored) > 0, within_seconds=30)

@@ -53,7 +53,7 @@ def test_a_repeated_syn_is_timed_from_the_last_one(tcp: Connection) -> None:
     assert total(records, "retransmits") == [1, 0]
 
 
-def test_a_round_trip_lasts_until_the_ack_of_exactly_the_data(tcp: Connection) -> None:
+def test_a_round_trip_lasts_until_the_ack_that_covers_the_data(tcp: Connection) -> None:
     tcp.from_client(0, "PA", seq=101, ack=901, data=b"q" * 50)
     tcp.from_server(10, "A", seq=901, ack=151)
     tcp.from_server(12, "PA", seq=901, ack=151, data=b"r" * 500)
@@ -75,23 +75,6 @@ def test_an_ack_of_earlier_data_is_no_round_trip(tcp: Connection) -> None:
     tcp.from_client(0, "PA", seq=101, ack=901, data=b"q" * 50)
     tcp.from_server(10, "A", seq=901, ack=140)
     assert total(tcp.kernel.flush(), "rtt_count") == [0, 0]
-
-
-def test_an_ack_of_two_segments_is_no_round_trip_of_the_first(tcp: Connection) -> None:
-    tcp.from_client(0, "A", seq=101, ack=901, data=b"q" * 50)
-    tcp.from_client(7, "A", seq=151, ack=901, data=b"q" * 50)
-    tcp.from_server(10, "A", seq=901, ack=201)
-    assert total(tcp.kernel.flush(), "rtt_count") == [0, 0]
-
-
-def test_acks_of_every_other_segment_are_sampled_from_the_second(tcp: Connection) -> None:
-    for n in range(200):
-        tcp.from_client(n * 4, "A", seq=101 + n * 100, ack=901, data=b"q" * 50)
-        tcp.from_client(n * 4 + 2, "A", seq=151 + n * 100, ack=901, data=b"q" * 50)
-        tcp.from_server(n * 4 + 3 + n / 1000, "A", seq=901, ack=201 + n * 100)
-    (record,) = tcp.kernel.flush()
-    assert int(record["rtt_count"][0]) > 50
-    assert 0.99 * MILLISECOND < record["rtt_min_ns"][0] <= record["rtt_max_ns"][0] < 1.21 * MILLISECOND
 
 
 def test_a_retransmission_is_counted_and_its_ack_is_no_sample(tcp: Connection) -> None:
