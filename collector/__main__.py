@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import platform
 import signal
 import sys
 import time
@@ -16,14 +15,13 @@ import structlog
 
 from collector.attach import AttachError
 from collector.bpffs import BpffsError
-from collector.btf import VMLINUX
 from collector.clock import Clock
 from collector.health import PortTakenError
 from collector.loader import LoaderError
 from collector.logs import configure_logs
 from collector.netns_directory import NotANamespaceError
 from collector.pins import LockedError, PinsError
-from collector.preflight import PreflightError, check
+from collector.preflight import PreflightError, check_this_process
 from collector.report import Identity
 from collector.service import Service
 from collector.settings import Settings, SettingsError, settings_of_process
@@ -66,12 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals = Signals()
     try:
         settings = settings_of_process()
-        check(
-            release=platform.release(),
-            status=Path("/proc/self/status").read_text("ascii"),
-            has_btf=VMLINUX.exists(),
-            enters_namespace=settings.netns is not None,
-        )
+        check_this_process(enters_namespace=settings.netns is not None)
         service = Service(
             settings,
             _identity(settings),

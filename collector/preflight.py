@@ -1,8 +1,12 @@
 """This machine and this process to what is missing for counting packets, each as a sentence that says what to do."""
 
+import platform
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
+
+from collector.btf import VMLINUX
 
 OLDEST: Final = (5, 15)
 NEEDED: Final = {"CAP_BPF": 39, "CAP_NET_ADMIN": 12, "CAP_PERFMON": 38}
@@ -25,6 +29,16 @@ def check(*, release: str, status: str, has_btf: bool, enters_namespace: bool) -
     ]
     if problems:
         raise PreflightError("; ".join(problems))
+
+
+def check_this_process(*, enters_namespace: bool) -> None:
+    """`check` of the machine and the process that ask. Raises: PreflightError."""
+    check(
+        release=platform.release(),
+        status=Path("/proc/self/status").read_text("ascii"),
+        has_btf=VMLINUX.exists(),
+        enters_namespace=enters_namespace,
+    )
 
 
 def check_capabilities(status: str, *, enters_namespace: bool) -> None:

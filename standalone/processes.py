@@ -137,9 +137,9 @@ class Child:
         return what + self.last_words()
 
     def last_words(self) -> str:
-        """The end of its log with the log's place, as the rest of a message."""
+        """The end of a message: where its log is and how that ends; without a log it spoke on the terminal."""
         if self.log is None:
-            return ""
+            return ": what it said last stands above"
         lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
         return "\n".join([f" (its log: {self.log})", *lines])
 

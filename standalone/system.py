@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from schemas import topics
+from standalone import preflight
 from standalone.kafka import create_topics, create_topics_on_a_server
 from standalone.processes import (
     Child,
@@ -79,8 +80,10 @@ def running_system(wanted: Wanted, *, tell: Callable[[str], None] = lambda _: No
     Call it from the main thread: programs end when the thread that started them does.
 
     Raises:
+        UsageError: a collector or the aggregator would refuse to start; nothing was started.
         ChildError: a program did not get ready, or did not stop as it should; everything else is stopped then, too.
     """
+    _check(wanted)
     crew = Crew(wanted.logs)
     try:
         tell("Kafka and ClickHouse")
@@ -100,6 +103,18 @@ def running_system(wanted: Wanted, *, tell: Callable[[str], None] = lambda _: No
             problems = crew.stop()
     if problems:
         raise ChildError("\n".join(problems))
+
+
+def _check(wanted: Wanted) -> None:
+    """Raises: UsageError, where this process's rights, the kernel or a setting would keep a program from starting."""
+    settings = wanted.settings
+    kafka = settings.kafka or settings.kafka_listen
+    clickhouse = settings.clickhouse or f"http://{settings.clickhouse_listen}"
+    environment = {"KNI_KAFKA": kafka, "KNI_CLICKHOUSE": clickhouse, **wanted.aggregator}
+    preflight.check(
+        collectors=[_collector(each, kafka).settings for each in wanted.collectors],
+        aggregator=_aggregator(settings, environment).settings,
+    )
 
 
 class Crew:

@@ -113,7 +113,8 @@ def run(settings: Settings) -> int:
                 display.say(greeting(settings, system))
                 ended = wait_for_end(system.children)
                 name = ended.program.name if ended else "a program"
-                raise ChildError(f"{name} ended by itself: what it said last stands above; everything else is stopped")
+                said = ended.last_words() if ended else ""
+                raise ChildError(f"{name} ended by itself{said}; everything else is stopped")
         except KeyboardInterrupt:
             return 0
 

@@ -1,5 +1,6 @@
 """A wrong word, a wrong setting, a server that is away or a missing right to one message that says what to do."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from standalone.address import Address, address_of, bound_socket
-from tests.integration.refusals import PYTHON, as_nobody, refusal
+from tests.integration.refusals import PYTHON, as_nobody, environment, refusal
 
 NOWHERE = {"KNI_CLICKHOUSE": "http://127.0.0.1:1", "KNI_KAFKA": "127.0.0.1:1"}
 ASK_CLICKHOUSE = "ClickHouse does not answer at http://127.0.0.1:1 ([Errno 111] Connection refused): is it running?"
@@ -68,6 +69,8 @@ def test_a_word_that_is_not_understood_is_told_with_what_may_stand_there(words: 
         (("up",), {"KNI_CLICKHOUSE_LISTEN": "x"}, "KNI_CLICKHOUSE_LISTEN: 'x' is not an address: write HOST:PORT"),
         (("up",), {"KNI_COLLECTOR_LISTEN": "x:y"}, "KNI_COLLECTOR_LISTEN: 'x:y' is not an address: write HOST:PORT"),
         (("up",), {"KNI_AGGREGATOR_LISTEN": ":1"}, "KNI_AGGREGATOR_LISTEN: ':1' is not an address: write HOST:PORT"),
+        (("up",), {"KNI_CONVERSATIONS": "many"}, "KNI_CONVERSATIONS=many: give a whole number from 64 to 4194304"),
+        (("up",), {"KNI_GRACE_SECONDS": "soon"}, "KNI_GRACE_SECONDS is 'soon': set a number of seconds between"),
         (("demo", "--duration", "0"), {}, "--duration 0: write a number of seconds from 1 to 86400"),
         (("lab", "--id", "A B"), {}, "'A B' is no lab id: use 1 to 16 lower-case letters and digits"),
         (("aggregator",), {"KNI_KAFKA": "broker"}, "KNI_KAFKA is 'broker': set HOST:PORT"),
@@ -93,6 +96,16 @@ def test_a_lab_by_somebody_who_is_not_root_is_told(words: tuple[str, ...], tmp_p
     said = refusal((*as_nobody(), *kubenetinsight(*words)), {"TMPDIR": str(tmp_path)})
     assert f"kubenetinsight {words[0]}: the lab makes network namespaces, and this user may not: run it as root" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_up_by_somebody_who_may_not_count_packets_is_told_before_anything_starts(tmp_path: Path) -> None:
+    command = (*as_nobody(), *kubenetinsight("up", "--data", f"{tmp_path}/data"))
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (1, "", [])
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(
+        "kubenetinsight up: this process lacks CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON: run it as root, or give it"
+    )
 
 
 @contextmanager

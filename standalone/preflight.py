@@ -1,0 +1,30 @@
+"""Programs' settings to nothing, or to the one message that says what would keep them from starting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aggregator.settings import Settings as AggregatorSettings
+from aggregator.settings import SettingsError as AggregatorSettingsError
+from collector.preflight import PreflightError, check_this_process
+from collector.settings import SettingsError, read_settings
+from standalone.address import UsageError
+from standalone.settings import child_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+def check(*, collectors: Iterable[Mapping[str, str]], aggregator: Mapping[str, str]) -> None:
+    """Judge the settings that the programs would be started with, and this process's rights on this kernel.
+
+    Raises:
+        UsageError: one of them would refuse to start.
+    """
+    try:
+        for settings in collectors:
+            enters_namespace = read_settings(child_environment(dict(settings))).netns is not None
+            check_this_process(enters_namespace=enters_namespace)
+        AggregatorSettings.from_environment(child_environment(dict(aggregator)))
+    except (AggregatorSettingsError, PreflightError, SettingsError) as error:
+        raise UsageError(str(error)) from error
