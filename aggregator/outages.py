@@ -26,7 +26,7 @@ class Outages:
         self._clock = clock
         self._log = structlog.get_logger()
         self._said: dict[tuple[str, str], float] = {}
-        self._troubles: Mapping[str, str] = {}
+        self._unfollowed: dict[str, float] = {}
 
     def inserted(self, table: str, *, rows: int, seconds: float) -> None:
         """A block is stored."""
@@ -40,11 +40,14 @@ class Outages:
 
     def hear_watch(self, troubles: Mapping[str, str]) -> None:
         """What keeps resources of Kubernetes from being followed, by resource; records go on with what is known."""
-        for resource in troubles.keys() - self._troubles.keys():
-            self._log.warning("kubernetes is not followed", resource=resource, problem=troubles[resource])
-        for resource in self._troubles.keys() - troubles.keys():
+        now = self._clock()
+        for resource, problem in troubles.items():
+            if now - self._unfollowed.get(resource, -REPEAT_SECONDS) >= REPEAT_SECONDS:
+                self._unfollowed[resource] = now
+                self._log.warning("kubernetes is not followed", resource=resource, problem=problem)
+        for resource in self._unfollowed.keys() - troubles.keys():
+            del self._unfollowed[resource]
             self._log.warning("kubernetes is followed again", resource=resource)
-        self._troubles = troubles
 
     def is_away(self, server: str, part: str = "", *, problem: str) -> None:
         """A server, or a part of it, does not do what is asked; work goes on by itself when it does."""

@@ -36,6 +36,8 @@ class ApiServer:
         self.store = store
         self.token = token
         self.clock = clock
+        self.forbidden: frozenset[str] = frozenset()
+        """Plurals of resources that the token's role may not see."""
         self._snapshots: OrderedDict[tuple[str, int], Snapshot] = OrderedDict()
         self._lock = threading.Lock()
         self.address = ""
@@ -162,6 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != f"Bearer {self.api.token}":
             raise RefusedError(401, "Unauthorized", message="Unauthorized")
         query = to_query(self.path)
+        if query.resource.plural in self.api.forbidden:
+            message = f'{query.resource.plural} is forbidden: User "lab" cannot list resource "{query.resource.plural}"'
+            raise RefusedError(403, "Forbidden", message=message)
         if query.is_watch:
             self._send_events(query)
         else:
