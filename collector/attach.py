@@ -8,7 +8,7 @@ ever replaced. All that is attached stays through a kill: filters by themselves,
 import errno
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +43,14 @@ class Attachment:
     """It was attached already, by an earlier process: no packet passed uncounted in between."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """An interface that is counted at, and since when (monotonic)."""
+
+    attachment: Attachment
+    since_ns: int
+
+
 class Attacher:
     """Attaches the programs of one layout, and takes over what other layouts of the node have attached."""
 
@@ -65,7 +73,7 @@ class Attacher:
             note, gapless = self._attach_xdp(watched)
             if not note:
                 hooks[INGRESS] = XDP
-        for direction in self._hidden(ifindex) - hooks.keys():
+        for direction in self._tcx_programs(ifindex).keys() - hooks.keys():
             hooks[direction] = "tcx"
             program = self._pins[_TC_PROGRAMS[direction]]
             gapless &= self._links.attach(TCX[direction], ifindex, program=program)
@@ -77,6 +85,28 @@ class Attacher:
                 self._links.detach(hook, ifindex)
             raise
         return Attachment(watched, hooks | dict.fromkeys(filters, "tc"), note, gapless)
+
+    def uncover(self, attachment: Attachment) -> Attachment | None:
+        """Go before somebody else's TCX program that came later; None: nothing is before ours, nothing was changed.
+
+        What that program kept to itself was not counted. The calling thread must be in the node's network namespace.
+
+        Raises: OSError; then nothing may be left attached in that direction.
+        """
+        ifindex = attachment.watched.link.ifindex
+        hidden = [
+            direction
+            for direction, programs in self._tcx_programs(ifindex).items()
+            if attachment.hooks[direction] != XDP and programs[0] != self._program_ids[_TC_PROGRAMS[direction]]
+        ]
+        if not hidden:
+            return None
+        # Ours goes first: two of them would count every packet twice.
+        self._remove_filters(ifindex, [direction for direction in hidden if attachment.hooks[direction] == "tc"])
+        for direction in hidden:
+            self._links.detach(TCX[direction], ifindex)
+            self._links.attach(TCX[direction], ifindex, program=self._pins[_TC_PROGRAMS[direction]])
+        return replace(attachment, hooks=attachment.hooks | dict.fromkeys(hidden, "tcx"), is_gapless=False)
 
     def detach(self, attachment: Attachment) -> None:
         """Count at an interface no more. Only what is ours goes; a clsact goes when it was ours and nobody uses it."""
@@ -93,14 +123,10 @@ class Attacher:
         with suppress(FileNotFoundError):
             self._mark(ifindex).rmdir()
 
-    def _hidden(self, ifindex: int) -> set[int]:
-        """Directions in which somebody else's TCX program would run before a filter of ours; it may end the packet."""
+    def _tcx_programs(self, ifindex: int) -> dict[int, list[int]]:
+        """Directions with TCX programs, in their order: a filter of ours comes behind them, if they let the packet."""
         programs = self._links.tcx_programs(ifindex)
-        return {
-            direction
-            for direction in DIRECTIONS
-            if programs.get(TCX[direction], set()) - {self._program_ids[_TC_PROGRAMS[direction]]}
-        }
+        return {direction: found for direction in DIRECTIONS if (found := programs.get(TCX[direction]))}
 
     def _attach_xdp(self, watched: Watched) -> tuple[str, bool]:
         """Why it can't be XDP (empty: it is), and whether it was before. Raises: AttachError, when it must be."""

@@ -40,6 +40,7 @@ class Status(msgspec.Struct, frozen=True):
     problems: list[str]
     interfaces: list[HookEntry]
     refused: dict[str, str]
+    uncovered: int
     held_packets: int
     conversations: int
     places: int
@@ -81,6 +82,7 @@ def to_status(state: State) -> Status:
         problems=problems,
         interfaces=state.interfaces,
         refused=state.refused,
+        uncovered=state.uncovered,
         held_packets=state.held_packets,
         conversations=state.conversations,
         places=state.places,

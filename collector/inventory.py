@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
+from collector.attach import Counted
 from collector.interfaces import KINDS
-from collector.watch import Counted
 
 _REPEAT_NS: Final = 30 * 10**9
 DIRECTIONS: Final = ("ingress", "egress")

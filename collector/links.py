@@ -77,15 +77,15 @@ class Links:
         """Count at a hook no more, wherever its device went; nothing happens where there is no link."""
         detach_pin(self._directory / pin_name(hook, ifindex))
 
-    def tcx_programs(self, ifindex: int) -> dict[str, set[int]]:
-        """TCX hook to identifiers of the programs there, ours among them; nothing on a kernel before 6.6.
+    def tcx_programs(self, ifindex: int) -> dict[str, list[int]]:
+        """TCX hook to identifiers of the programs there in their order, ours among them; nothing before Linux 6.6.
 
         The calling thread must be in the node's network namespace.
         """
-        found: dict[str, set[int]] = {}
+        found: dict[str, list[int]] = {}
         with suppress(OSError):
             for hook in TCX:
-                found[hook] = {program for program, _ in bpf_syscall.program_query(ifindex, _ATTACH_TYPES[hook])}
+                found[hook] = [program for program, _ in bpf_syscall.program_query(ifindex, _ATTACH_TYPES[hook])]
         return found
 
     def _take_over(self, found: Path, pin: Path, *, program: int) -> bool:

@@ -116,6 +116,11 @@ def _health(state: State) -> Iterator[Metric]:
     yield CounterMetricFamily(
         f"{_PREFIX}_collector_publish_errors", "Told by Kafka's client", value=state.publish_errors
     )
+    yield CounterMetricFamily(
+        f"{_PREFIX}_collector_uncovered",
+        "Times somebody else's program was found before ours: counting began anew",
+        value=state.uncovered,
+    )
     fill = GaugeMetricFamily(f"{_PREFIX}_collector_ring_fill_ratio", "Full is 1", labels=["topic"])
     flight = GaugeMetricFamily(f"{_PREFIX}_collector_batches_in_flight", "Not acknowledged", labels=["topic"])
     sent = CounterMetricFamily(f"{_PREFIX}_collector_records", "Acknowledged by Kafka", labels=["topic"])

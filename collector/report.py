@@ -34,6 +34,7 @@ def to_state(identity: Identity, loop: Loop, *, watch: Watch, clock: Clock) -> S
         counting_since_ns=active.counting_since_ns(),
         interfaces=hook_entries(watch.counted, clock.to_unix_ns),
         refused=watch.refused,
+        uncovered=watch.uncovered,
         flows=_to_ring_state(active.flows, clock),
         drops=_to_ring_state(active.drops, clock),
         held_packets=active.scan.held_packets,

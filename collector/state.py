@@ -37,6 +37,8 @@ class State:
     interfaces: list[HookEntry]
     refused: dict[str, str]
     """Interfaces that should be counted at and can't be, and why."""
+    uncovered: int
+    """How often somebody else's program was found before ours: counting began anew."""
     flows: RingState
     drops: RingState
     held_packets: int

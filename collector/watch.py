@@ -8,12 +8,12 @@ import errno
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
-from collector.attach import Attacher, AttachError, Attachment
+from collector.attach import Attacher, AttachError, Counted
 from collector.interfaces import Watched, choose
 from collector.namespace import enter
 from collector.netlink import Events, EventsLostError, Netlink
@@ -28,14 +28,6 @@ _TICK_SECONDS: Final = 0.5
 _VANISHED: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOENT})
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """An interface that is counted at, and since when (monotonic)."""
-
-    attachment: Attachment
-    since_ns: int
 
 
 class Watch:
@@ -65,6 +57,8 @@ class Watch:
         """Name of an interface that should be counted at and can't be: why."""
         self.addresses = b""
         """All of the node's own, 16 bytes each."""
+        self.uncovered = 0
+        """How often somebody else's program was found before ours: packets of before may be missing."""
         self.failure: BaseException | None = None
         """Why the thread ended, when nobody asked it to."""
 
@@ -144,6 +138,7 @@ class Watch:
             return
         if self._now_ns() - self._looked_ns > _LOOK_AGAIN_NS:
             self._look()
+            self._uncover()
             self._apply(is_gapless=True)
         if self._learn(events):
             self._apply(is_gapless=True)
@@ -203,6 +198,22 @@ class Watch:
         self.counted = {**self.counted, link.ifindex: Counted(attachment, since_ns)}
         hooks = "+".join(attachment.hooks[direction] for direction in sorted(attachment.hooks))
         log.info("attached", interface=link.name, ifindex=link.ifindex, hooks=hooks, note=attachment.note)
+
+    def _uncover(self) -> None:
+        """Go before programs that came before ours since the last look: nobody knows what they kept to themselves."""
+        for ifindex, counted in self.counted.items():
+            try:
+                attachment = self._attacher.uncover(counted.attachment)
+            except OSError:
+                self._leave(ifindex)  # it is attached to anew, if it is still there
+                self._apply(is_gapless=False)
+                continue
+            if attachment is not None:
+                now_ns = self._now_ns()
+                self._pins.set_counting_since(now_ns)
+                self.counted = {**self.counted, ifindex: Counted(attachment, now_ns)}
+                self.uncovered += 1
+                log.warning("was_hidden", interface=attachment.watched.link.name, consequence="counting begins anew")
 
     def _leave(self, ifindex: int) -> None:
         counted = self.counted[ifindex]

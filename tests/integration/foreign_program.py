@@ -12,8 +12,8 @@ from collector.bpffs import mount, unmount
 
 PROGRAM_LOAD = 5
 SYSCALL = {"x86_64": 321, "aarch64": 280}
-KINDS = {"xdp": (6, 2), "tc": (3, -1)}
-"""enum bpf_prog_type; XDP_PASS, TC_ACT_UNSPEC."""
+KINDS = {"xdp": (6, 2), "tc": (3, -1), "tc-ok": (3, 0)}
+"""enum bpf_prog_type; XDP_PASS, TC_ACT_UNSPEC, TC_ACT_OK: no program behind it sees the packet."""
 
 
 @contextmanager

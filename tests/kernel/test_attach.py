@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,8 @@ from tests.kernel.collector_pins import mounted, pinned
 from tests.kernel.collector_veths import Veths, veths
 
 TCX_INGRESS = 46
+BEFORE_ALL = 8
+"""BPF_F_BEFORE"""
 
 
 @pytest.fixture(scope="module")
@@ -137,17 +140,86 @@ def test_an_interface_that_moves_away_takes_no_program_along(
     netlink.close()
 
 
-def test_where_a_foreign_tcx_program_would_hide_a_filter_ours_stands_before_it(
-    node: Veths, pins: Pins, attach: Callable[..., Attachment]
-) -> None:
+class Foreign:
+    """A program at v0's TCX ingress that is not at home there."""
+
+    def __init__(self, node: Veths, pins: Pins) -> None:
+        self._node = node
+        self._program = pins["tc_egress"]
+        self._link = -1
+
+    def come(self, *, flags: int = 0) -> None:
+        ifindex = self._node.ifindex("v0")
+        attach = partial(bpf_syscall.link_create, self._program, ifindex, attach_type=TCX_INGRESS, flags=flags)
+        self._link = run_inside(self._node.path, attach)
+
+    def go(self) -> None:
+        os.close(self._link)
+
+
+@pytest.fixture
+def foreign(node: Veths, pins: Pins) -> Foreign:
+    return Foreign(node, pins)
+
+
+def order(node: Veths) -> list[int]:
+    """Programs at v0's TCX ingress."""
     ifindex = node.ifindex("v0")
-    foreign = run_inside(
-        node.path, lambda: bpf_syscall.link_create(pins["tc_egress"], ifindex, attach_type=TCX_INGRESS)
-    )
+    return [program for program, _ in run_inside(node.path, lambda: bpf_syscall.program_query(ifindex, TCX_INGRESS))]
+
+
+def test_ours_goes_before_foreign_tcx_programs_whenever_they_come(
+    node: Veths, pins: Pins, attach: Callable[..., Attachment], *, foreign: Foreign
+) -> None:
+    ours, theirs = program_id(pins["tc_ingress"]), program_id(pins["tc_egress"])
+    attacher = Attacher(pins, netlink := Netlink(node.path), node="kc-kernel")
     attachment = attach("v0", kind=POD, hook="tc")
-    assert attachment.hooks == {0: "tcx", 1: "tc"}
-    programs = run_inside(node.path, lambda: bpf_syscall.program_query(ifindex, TCX_INGRESS))
-    assert [program for program, _ in programs] == [program_id(pins["tc_ingress"]), program_id(pins["tc_egress"])]
+    assert run_inside(node.path, lambda: attacher.uncover(attachment)) is None
+    foreign.come()
+    moved = run_inside(node.path, lambda: attacher.uncover(attachment))
+    assert moved is not None
+    assert (moved.hooks, moved.is_gapless) == ({0: "tcx", 1: "tc"}, False)
+    assert order(node) == [ours, theirs]
+    assert node.inside("tc", "filter", "show", "dev", "v0", "ingress") == ""
+    assert run_inside(node.path, lambda: attacher.uncover(moved)) is None
+    foreign.go()
+    foreign.come(flags=BEFORE_ALL)
+    assert order(node) == [theirs, ours]
+    assert run_inside(node.path, lambda: attacher.uncover(moved)) == moved
+    assert order(node) == [ours, theirs]
+    foreign.go()
+    netlink.close()
+
+
+def test_native_xdp_stands_before_every_tcx_program(
+    node: Veths, pins: Pins, attach: Callable[..., Attachment], *, foreign: Foreign
+) -> None:
+    attacher = Attacher(pins, netlink := Netlink(node.path), node="kc-kernel")
+    attachment = attach("v0", kind=UPLINK, hook="xdp")
+    foreign.come()
+    assert run_inside(node.path, lambda: attacher.uncover(attachment)) is None
+    foreign.go()
+    netlink.close()
+
+
+def test_when_the_foreign_program_has_gone_ours_stays_where_it_is_and_is_the_only_one(
+    node: Veths, pins: Pins, attach: Callable[..., Attachment], *, foreign: Foreign
+) -> None:
+    foreign.come()
+    attach("v0", kind=POD, hook="tc")
+    foreign.go()
     again = attach("v0", kind=POD, hook="tc")
     assert (again.hooks, again.is_gapless) == ({0: "tcx", 1: "tc"}, True)
-    os.close(foreign)
+    assert node.inside("tc", "filter", "show", "dev", "v0", "ingress") == ""
+
+
+def test_where_a_foreign_tcx_program_would_hide_a_filter_ours_stands_before_it(
+    node: Veths, pins: Pins, attach: Callable[..., Attachment], *, foreign: Foreign
+) -> None:
+    foreign.come()
+    attachment = attach("v0", kind=POD, hook="tc")
+    assert attachment.hooks == {0: "tcx", 1: "tc"}
+    assert order(node) == [program_id(pins["tc_ingress"]), program_id(pins["tc_egress"])]
+    again = attach("v0", kind=POD, hook="tc")
+    assert (again.hooks, again.is_gapless) == ({0: "tcx", 1: "tc"}, True)
+    foreign.go()
