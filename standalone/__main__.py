@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from standalone import landlock
 from standalone.address import Address, UsageError, address_of, bound_socket, parse_address
 from standalone.data_directory import emptied, owned
-from standalone.settings import use_for_temporary_files
+from standalone.settings import needed_environment, use_for_temporary_files
 
 INTERRUPTED = 130
 UNCONFINED = (
@@ -74,6 +75,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def without_others_secrets() -> None:
+    """Begin this program again with only what it needs in its environment: SQL can read that in /proc."""
+    needed, has_more = needed_environment()
+    if has_more:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], needed)  # noqa: S606 - this very program
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal; the exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
@@ -92,4 +100,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    without_others_secrets()
     sys.exit(main())

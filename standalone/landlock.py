@@ -53,6 +53,9 @@ LOOKED_UP = (
     "/proc/self/maps",
     "/proc/self/statm",
     "/proc/self/status",
+    # The engine reads what each of its threads has used. Refused, it throws some nine times a statement, which costs
+    # more than a small insert itself. The environment lies there, too: this process's holds no secrets.
+    "/proc/self/task",
     "/sys/devices/system",
     "/sys/fs/cgroup",
     "/sys/kernel/mm",

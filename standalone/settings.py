@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_NEEDED: Final = ("HOME", "LANG", "PATH", "TMPDIR", "TZ")
+_NEEDED_BEGIN: Final = ("LC_", "PYTHON")
+"""What interpreters and libraries look at; names of variables with secrets begin otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,12 @@ def child_environment(settings: dict[str, str]) -> dict[str, str]:
     here = str(Path(__file__).parents[1])
     search_path = os.pathsep.join(part for part in (here, os.environ.get("PYTHONPATH", "")) if part)
     return {**os.environ, "PYTHONPATH": search_path, **settings}
+
+
+def needed_environment() -> tuple[dict[str, str], bool]:
+    """What a server of this project needs of this process's environment, and whether there is more in it."""
+    needed = {name: value for name, value in os.environ.items() if name in _NEEDED or name.startswith(_NEEDED_BEGIN)}
+    return needed, len(needed) < len(os.environ)
 
 
 def use_for_temporary_files(directory: Path) -> None:

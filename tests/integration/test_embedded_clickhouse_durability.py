@@ -45,6 +45,28 @@ def test_rows_and_deduplication_tokens_outlive_a_clean_stop(tmp_path: Path) -> N
         assert run(url, "SELECT count() FROM t") == "2\n"
 
 
+def test_sql_reads_no_secret_from_the_environment_that_the_server_was_started_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOMEBODYS_TOKEN", "hidden")
+    child = Child(clickhouse_program("127.0.0.1:0", tmp_path), None)
+    try:
+        child.wait_ready()
+        pid = child.process.pid
+        environment = Path(f"/proc/{pid}/task/{pid}/environ").read_bytes()
+        assert b"PATH=" in environment
+        assert b"hidden" not in environment
+    finally:
+        assert stop_together([child]) == []
+
+
+def test_statements_throw_nothing_inside_the_engine(tmp_path: Path) -> None:
+    with embedded_clickhouse(tmp_path) as url:
+        create(url)
+        run(url, INSERT + "1\n2\n")
+        assert run(url, "SELECT name, last_error_message FROM system.errors") == ""
+
+
 def test_what_was_acknowledged_outlives_sigkill_and_so_does_its_token(tmp_path: Path) -> None:
     child = Child(clickhouse_program("127.0.0.1:0", tmp_path), None)
     try:
