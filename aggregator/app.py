@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from aggregator.assemble import Range, blocks, identify
 from aggregator.decode import decode
+from aggregator.group import CommitRefusedError
 from aggregator.intents import Offset
 from aggregator.kafka import DeadLetter, KafkaUnavailableError
 from aggregator.partitions import Partitions
-from aggregator.stream import SESSION_SECONDS, CommitRefusedError, Stream
+from aggregator.stream import SESSION_SECONDS, Stream
 from aggregator.write import AbandonedError
 from schemas import topics
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aggregator.decode import Mark, Message, Ring
+    from aggregator.group import Key
     from aggregator.health import Progress
     from aggregator.identity.identities import Identities
     from aggregator.identity.objects import Event
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from aggregator.metrics import Metrics
     from aggregator.outages import Outages
     from aggregator.settings import Settings
-    from aggregator.stream import Key
     from aggregator.write import Writer
 
 Answer = TypeVar("Answer")

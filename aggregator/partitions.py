@@ -16,8 +16,9 @@ from aggregator.intents import Partition, intended_last
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from aggregator.group import Assigned, Key
     from aggregator.metrics import Metrics
-    from aggregator.stream import Assigned, Key, Stream
+    from aggregator.stream import Stream
 
 FLUSH_BYTES: Final = 32 << 20
 """So much is worth an insert at once."""

@@ -1,25 +1,29 @@
 """Kafka's consumer group to messages in order, and intents back: the one file that knows Faust and aiokafka.
 
 Faust does membership, rebalancing and fetching. It never commits here: its own offsets pass messages that are not
-stored, so streams are read without acknowledgement and commits are ours, with the intent in their metadata. Three facts
+stored, so streams are read without acknowledgement and commits are ours, with the intent in their metadata. Four facts
 shape this file (faust-streaming 0.15.3, aiokafka 0.14): `perform_seek` runs at every assignment, so the state of
 partitions is rebuilt there, under one lock with the commits; aiokafka repeats a failed commit with whatever generation
 it has by then, so a commit is sent once, in the generation that assigned the partition, or not at all; messages from
-before a rebalance may still arrive behind it, out of turn.
+before a rebalance may still arrive behind it, out of turn; and an answer to joining that aiokafka does not expect ends
+its part in the group for good, without another word, so here it joins again (the embedded cluster refuses members whose
+request to synchronise comes behind the leader's).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import faust
+import structlog
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as FaustConsumer
 from faust.types import TP
 
+from aggregator.group import Assigned, CommitRefusedError
 from aggregator.intents import Offset
 
 if TYPE_CHECKING:
@@ -27,41 +31,20 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer
 
+    from aggregator.group import Key, Listener
+
 SESSION_SECONDS: Final = 10
 HEARTBEAT_SECONDS: Final = 2
+REJOIN_SECONDS: Final = 0.5
+LEADER_SECONDS: Final = 0.2
+"""So long the group's leader lets the other members synchronise first."""
 BUFFERED_MESSAGES: Final = 64
 FETCH_BYTES: Final = 4 << 20
 FETCH_WAIT_MS: Final = 50
 """Faust hard-codes 1,500; the embedded cluster answers an empty fetch only then."""
 NEVER_SECONDS: Final = 1e6
 
-Key = tuple[str, int]
-"""Topic and partition."""
-
-
-class CommitRefusedError(Exception):
-    """The intent was not stated, or nobody knows: read the partition's state back before anything else."""
-
-
-class Assigned(NamedTuple):
-    """A partition that the group has given to this worker."""
-
-    key: Key
-    generation: int
-    committed: Offset
-
-
-class Listener(Protocol):
-    """Who is told what the group and the topics say."""
-
-    async def on_assigned(self, assigned: Iterable[Assigned]) -> None:
-        """These are all partitions of this worker now; what it knew of any before is void."""
-
-    def on_revoked(self) -> None:
-        """No partition is this worker's until the next assignment."""
-
-    async def on_message(self, key: Key, *, offset: int, value: bytes) -> None:
-        """A message; while this waits, nothing is fetched."""
+_log = structlog.get_logger()
 
 
 class _Thread(AIOKafkaConsumerThread):
@@ -77,7 +60,8 @@ class _Thread(AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001  (nothing public tells of heartbeats)
-        beat = coordinator._do_heartbeat  # noqa: SLF001
+        beat, join = coordinator._do_heartbeat, coordinator._do_rejoin_group  # noqa: SLF001
+        assign = coordinator._perform_assignment  # noqa: SLF001
 
         async def do_heartbeat() -> bool:
             started = self.stream.clock()
@@ -86,7 +70,22 @@ class _Thread(AIOKafkaConsumerThread):
                 self.stream.last_heartbeat = started
             return is_alive
 
+        async def do_join(subscription: object) -> bool:
+            try:
+                return bool(await join(subscription))
+            except KafkaError as error:
+                _log.warning("joins the group again", problem=str(error))
+                await asyncio.sleep(REJOIN_SECONDS)
+                return False
+
+        async def perform_assignment(*members: object) -> object:
+            assigned = await assign(*members)
+            await asyncio.sleep(LEADER_SECONDS)
+            return assigned
+
         coordinator._do_heartbeat = do_heartbeat  # noqa: SLF001
+        coordinator._perform_assignment = perform_assignment  # noqa: SLF001
+        coordinator._do_rejoin_group = do_join  # noqa: SLF001
 
     async def read_committed(self) -> list[Assigned]:
         """All assigned partitions with what the group has committed for them; on this thread."""
