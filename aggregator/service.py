@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from aggregator.identity.objects import Event
     from aggregator.settings import Settings
 
-DRAIN_SECONDS: Final = 24.0
-"""A stop takes as long as what has come needs to be stored, and no longer than this."""
 LEAVE_SECONDS: Final = 4.0
 PRUNE_EVERY_NS: Final = 3600 * 10**9
 KEEP_NS: Final = 24 * 3600 * 10**9
@@ -89,6 +87,7 @@ class Worker(NamedTuple):
     outages: Outages
     watch: Watch | None
     clocks: Clocks
+    drain_seconds: float
 
 
 async def serve(settings: Settings, clocks: Clocks, *, wait_for: WaitFor) -> int:
@@ -138,7 +137,17 @@ async def _serve(
     sinks = Sinks(writer, publisher, partial(read_marks, clickhouse, observer=outages), outages, metrics, progress)
     aggregator = Aggregator(settings, sinks, names=Names(identities, events), topic_ids=ids)
     try:
-        stands_on = (identities, clickhouse, publisher, inventory, metrics, outages, watch, clocks)
+        stands_on = (
+            identities,
+            clickhouse,
+            publisher,
+            inventory,
+            metrics,
+            outages,
+            watch,
+            clocks,
+            settings.drain_seconds,
+        )
         return await _run(Worker(aggregator, *stands_on))
     finally:
         inventory.close()
@@ -193,7 +202,7 @@ async def _drain(worker: Worker) -> int:
     log = structlog.get_logger()
     log.info("drains")
     try:
-        await asyncio.wait_for(worker.aggregator.drain(), DRAIN_SECONDS)
+        await asyncio.wait_for(worker.aggregator.drain(), worker.drain_seconds)
     except TimeoutError:
         log.error("stops before everything was stored: the next worker goes on where this one was")  # noqa: TRY400
         return 1

@@ -49,6 +49,8 @@ class Settings:
     flush_seconds: float
     grace_seconds: float
     """How long a range waits for a name for an address of the cluster."""
+    drain_seconds: float
+    """A stop takes as long as what has come needs to be stored, and no longer than this."""
     pod_cidrs: str
     service_cidrs: str
     cidr_labels: str
@@ -72,6 +74,7 @@ class Settings:
             group=text("GROUP", "kubenetinsight"),
             flush_seconds=_to_seconds("KNI_FLUSH_SECONDS", text("FLUSH_SECONDS", "1"), at_least=0.05),
             grace_seconds=_to_seconds("KNI_GRACE_SECONDS", text("GRACE_SECONDS", "1"), at_least=0.0),
+            drain_seconds=_to_seconds("KNI_DRAIN_SECONDS", text("DRAIN_SECONDS", "24"), at_least=0.0),
             pod_cidrs=text("POD_CIDRS", ""),
             service_cidrs=text("SERVICE_CIDRS", ""),
             cidr_labels=text("CIDR_LABELS", ""),

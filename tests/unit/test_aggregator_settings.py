@@ -17,7 +17,7 @@ def test_an_empty_environment_and_empty_values_give_settings_that_fit_one_machin
         "kubenetinsight",
         "auto",
     )
-    assert (settings.flush_seconds, settings.grace_seconds) == (1.0, 1.0)
+    assert (settings.flush_seconds, settings.grace_seconds, settings.drain_seconds) == (1.0, 1.0, 24.0)
     assert settings.listen == Listen(host="127.0.0.1", port=9466)
     names = ("KAFKA", "CLICKHOUSE", "CLICKHOUSE_DATABASE", "GROUP", "KUBERNETES", "FLUSH_SECONDS", "AGGREGATOR_LISTEN")
     assert Settings.from_environment({f"KNI_{name}": "" for name in names}) == settings
@@ -32,10 +32,11 @@ def test_every_form_is_read(tmp_path: Path) -> None:
             "KNI_CLICKHOUSE": "https://store.example:8443/path",
             "KNI_CLICKHOUSE_PASSWORD_FILE": str(secret),
             "KNI_GRACE_SECONDS": "0",
+            "KNI_DRAIN_SECONDS": "5",
         }
     )
     assert (settings.kafka, settings.clickhouse) == ("a.example:9092, [::1]:9093", "https://store.example:8443/path")
-    assert (settings.clickhouse_password, settings.grace_seconds) == ("hush", 0.0)
+    assert (settings.clickhouse_password, settings.grace_seconds, settings.drain_seconds) == ("hush", 0.0, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,7 @@ def test_every_form_is_read(tmp_path: Path) -> None:
         ("KNI_FLUSH_SECONDS", "nan", "set a number of seconds between 0.05 and 60"),
         ("KNI_FLUSH_SECONDS", "0", "set a number of seconds between 0.05 and 60"),
         ("KNI_GRACE_SECONDS", "-1", "set a number of seconds between 0.0 and 60"),
+        ("KNI_DRAIN_SECONDS", "61", "set a number of seconds between 0.0 and 60"),
         ("KNI_AGGREGATOR_LISTEN", "9466", "set HOST:PORT such as 127.0.0.1:9466"),
         ("KNI_AGGREGATOR_LISTEN", "a:70000", "set HOST:PORT such as 127.0.0.1:9466"),
     ],
