@@ -1,4 +1,4 @@
-"""Rows to ClickHouse: one Arrow block per insert under a token that makes repeating it harmless.
+"""Rows to ClickHouse: one block per insert under a token that makes repeating it harmless.
 
 What cannot be written now is tried again in place, with growing pauses, until it can or the range is no longer ours:
 nothing is skipped, so nothing needs to be found again. The caller's queue fills meanwhile, and Kafka waits.
@@ -12,12 +12,14 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import clickhouse_connect
-import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from aggregator.native import to_native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    import pyarrow as pa
     from clickhouse_connect.driver.client import Client
 
     from aggregator.settings import Settings
@@ -84,8 +86,8 @@ class ClickHouse:
     def insert(self, block: Insert) -> None:
         """Store a block, unless one with the same token was stored before. Raises: ClickHouseUnavailableError."""
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": block.token}
-        names, stream = block.rows.column_names, _to_stream(block.rows)
-        self._call(lambda client: client.raw_insert(block.table, names, stream, settings=settings, fmt="ArrowStream"))
+        names, rows = block.rows.column_names, to_native(block.rows)
+        self._call(lambda client: client.raw_insert(block.table, names, rows, settings=settings, fmt="Native"))
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The answer to a SELECT. Raises: ClickHouseUnavailableError."""
@@ -156,10 +158,3 @@ class Writer:
             else:
                 self._observer.inserted(block.table, rows=block.rows.num_rows, seconds=self._clock() - started)
                 return
-
-
-def _to_stream(rows: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as stream:
-        stream.write_table(rows)
-    return bytes(sink.getvalue())
