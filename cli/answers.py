@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from cli import followed, kafka, queries, summary_queries
+from cli import completeness, followed, kafka, queries, summary_queries
 from cli.clickhouse import Answer, ClickHouse
 from cli.complaint import Complaint
 from cli.output import show, write_json
@@ -18,6 +18,8 @@ def summary(options: argparse.Namespace, settings: Settings) -> int:
         answer = database.ask(question.sql, _parameters(options))
         if options.output == "json":
             write_json(answer, sys.stdout, extra=[("section", question.title)])
+        elif question is summary_queries.COMPLETENESS and options.output == "table":
+            show(completeness.to_words(answer), question.title, form="table")
         else:
             show(answer, question.title, form=options.output)
     return 0

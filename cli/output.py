@@ -26,7 +26,7 @@ def show(answer: Answer, title: str, *, form: Format) -> None:
     else:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(answer.columns)
-        writer.writerows([_plain(value) for value in row] for row in answer.rows)
+        writer.writerows([_cell(value) for value in row] for row in answer.rows)
 
 
 def write_json(answer: Answer, stream: TextIO, *, extra: Iterable[tuple[str, object]] = ()) -> None:
@@ -62,6 +62,12 @@ def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     return str(value)
+
+
+def _cell(value: object) -> object:
+    """What has parts, as JSON: CSV has no words for it."""
+    plain = _plain(value)
+    return json.dumps(plain, ensure_ascii=False) if isinstance(plain, list | dict) else plain
 
 
 def _human(name: str, value: object) -> str:

@@ -102,15 +102,23 @@ LIMIT {limit:UInt32}
 COMPLETENESS: Final = Question(
     "Completeness",
     """
+WITH arraySort(groupArrayIf((window, reason), reason != '')) AS others
 SELECT
     node,
+    countIf(complete) AS complete,
     count() AS windows,
-    round(100 * countIf(complete) / count(), 1) AS complete_percent,
     sum(lost_packets) AS lost_packets,
+    sum(lost_drops) AS lost_drops,
     sum(missing_records) AS missing_records,
     sum(late_records) AS late,
     sum(unresolved_records) AS unresolved,
-    arrayStringConcat(groupUniqArrayIf(reason, reason != ''), ', ') AS why_not
+    arrayMap(
+        same -> CAST(
+            (same[1].2, same[1].1, same[-1].1 + 10),
+            'Tuple(reason String, since DateTime(''UTC''), until DateTime(''UTC''))'),
+        arraySplit(
+            (other, place) -> place > 1 AND (other.2 != others[place - 1].2 OR other.1 != others[place - 1].1 + 10),
+            others, arrayEnumerate(others))) AS incomplete
 FROM window_completeness
 WHERE window >= now() - toIntervalSecond({since:UInt32}) AND window < now() - toIntervalSecond(15)
 GROUP BY node
