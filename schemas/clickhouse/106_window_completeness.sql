@@ -12,6 +12,7 @@ WITH
             gap - flows_gap AS drops_gap,
             arraySum(mapValues(mapFilter((name, count) -> startsWith(name, 'lost_'), counters))) AS lost,
             lagInFrame(exported_until, 1, counting_since) OVER chain AS begin,
+            lagInFrame(counting_since, 1, counting_since) OVER chain AS counting_before,
             lost - lagInFrame(lost, 1, 0) OVER chain AS newly_lost
         FROM completeness
         WHERE topic IN ('kubenetinsight.flows', 'kubenetinsight.drops') AND at > now() - INTERVAL 1 DAY
@@ -43,12 +44,12 @@ WITH
             arrayJoin(arrayMap(
                 number -> toDateTime(number * 10, 'UTC'),
                 range(
-                    toUInt32(intDiv(toUnixTimestamp(least(begin, counting_since - INTERVAL 6 SECOND)), 10)),
+                    toUInt32(intDiv(toUnixTimestamp(greatest(counting_before, least(begin, counting_since - INTERVAL 6 SECOND))), 10)),
                     toUInt32(intDiv(toUnixTimestamp(counting_since), 10) + 1)))) AS window,
             0 AS flows_gap, 0 AS drops_gap, 0 AS late, 0 AS unresolved, 0 AS lost_packets, 0 AS lost_drops,
             1 AS is_blind
         FROM batches
-        WHERE counting_since > begin AND created < begin + INTERVAL 1 DAY
+        WHERE counting_since > counting_before AND counting_since > begin AND created < begin + INTERVAL 1 DAY
     ),
     troubles AS
     (

@@ -126,6 +126,15 @@ def test_a_window_is_complete_or_says_why_not(client: Client, case: Case) -> Non
     assert [(reason, bool(complete)) for reason, complete in rows] == [(reason, not reason) for reason in case.reasons]
 
 
+def test_no_window_is_told_of_from_before_the_chain_began(client: Client) -> None:
+    begin = int(client.query(STARTS).result_rows[0][0])
+    first, *others = chain(since=3)
+    for topic in (FLOWS, DROPS):
+        tell(client, topic, [replace(first, until=2.9), *others], begin=begin)
+    told = client.query("SELECT min(toUnixTimestamp(window)) FROM window_completeness").result_rows[0][0]
+    assert told == begin
+
+
 def summary(url: str, form: str) -> str:
     command = [sys.executable, "-m", "cli", "summary", "--output", form]
     environment = {**os.environ, "KNI_CLICKHOUSE": url}
