@@ -8,6 +8,8 @@ from typing import Protocol, TypeVar
 Value = TypeVar("Value")
 
 POLL_SECONDS = 0.02
+SELDOM_SECONDS = 0.25
+"""What lasts is looked at less often, each time after a tenth more: a look costs whoever is asked."""
 
 
 class Eventually(Protocol):
@@ -24,14 +26,15 @@ def eventually(condition: Callable[[], Value], *, within_seconds: float) -> Valu
         AssertionError: the condition was still false at the deadline; the message holds its last value. What the
             condition itself raises passes through at once.
     """
-    deadline = time.monotonic() + within_seconds
+    begin = time.monotonic()
     pause = threading.Event()
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - begin
+        if waited >= within_seconds:
             name = getattr(condition, "__qualname__", repr(condition))
             message = f"{name} was still {value!r} after {within_seconds} s"
             raise AssertionError(message)
-        pause.wait(POLL_SECONDS)
+        pause.wait(min(max(POLL_SECONDS, waited / 10), SELDOM_SECONDS, within_seconds - waited))

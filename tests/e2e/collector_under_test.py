@@ -15,6 +15,7 @@ from typing import Any
 from collector.pins import Pins
 from lab.commands import ask
 from tests.e2e.node_pair import Node
+from tests.programs import ENDS_WITH_TEST
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +58,7 @@ class CollectorUnderTest:
         """Start it, or another program in its place, without waiting."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *(command or ("collector",))],
+                [*ENDS_WITH_TEST, sys.executable, "-m", *(command or ("collector",))],
                 env=self.environment(),
                 cwd=ROOT,
                 stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ from pathlib import Path
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from schemas import topics
+from tests.programs import ENDS_WITH_TEST
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _command(environment: Mapping[str, str], *arguments: str) -> subprocess.Comp
 def _first_lines(program: Path, bootstrap: str, *, logs: Path) -> list[str]:
     with (logs / f"{program.stem}.log").open("w") as log:
         running = subprocess.Popen(
-            [sys.executable, str(program), bootstrap], stdout=subprocess.PIPE, stderr=log, text=True
+            [*ENDS_WITH_TEST, sys.executable, str(program), bootstrap], stdout=subprocess.PIPE, stderr=log, text=True
         )
         with running:
             assert running.stdout is not None

@@ -23,6 +23,7 @@ from tests.e2e.frames import SYN, Conversations, Pour, Sender, tcp, udp
 from tests.e2e.node_pair import Node
 from tests.e2e.watched_node import Watched, watched_node
 from tests.integration.kafka_broker import Broker, apache_broker, embedded_broker, renew_topics
+from tests.programs import ENDS_WITH_TEST
 
 NewWatched = Callable[..., Watched]
 FLOOD = 150_000
@@ -60,7 +61,9 @@ def kafka() -> Iterator[Broker]:
 @contextmanager
 def iperf3_server(node: Node) -> Iterator[None]:
     server = subprocess.Popen(
-        in_namespace(node.pod, "iperf3", "--server"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        (*ENDS_WITH_TEST, *in_namespace(node.pod, "iperf3", "--server")),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield

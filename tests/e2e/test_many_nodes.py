@@ -153,7 +153,12 @@ def test_two_nodes_on_one_kernel_tell_of_their_own_flows_and_drops_exactly(kafka
 def check_drops(node: Node, topics: Topics, *, host_port: int) -> None:
     """Closed is the port of a node's own pod; filtered is what its own pod sends."""
     (batches,) = topics.drops.values()
+    told = batches[-1].header.counters
+    assert told["lost_drops_map_full"] == told["lost_drops_missed"] == 0, (
+        "the kernel skipped the program, or had no room"
+    )
     drops = table_of(batches)
+    assert told["attributed_packets"] == sum(drops.column("packets").to_pylist())
     assert by_port_and_reason(only(drops, protocol=17)) == {
         (CLOSED, "NO_SOCKET"): sent_to(node.number)[CLOSED],
         (FILTERED, "NETFILTER_DROP"): sent_to(node.other)[FILTERED],
@@ -162,9 +167,6 @@ def check_drops(node: Node, topics: Topics, *, host_port: int) -> None:
     assert host_port not in by_port(drops)
     own = {path.stat().st_ino for path in (node.netns, node.pod)}
     assert set(drops.column("network_namespace").to_pylist()) == own
-    told = batches[-1].header.counters
-    assert told["attributed_packets"] == sum(drops.column("packets").to_pylist())
-    assert told["lost_drops_map_full"] == told["lost_drops_missed"] == 0
 
 
 def check_flows(node: Node, topics: Topics) -> None:

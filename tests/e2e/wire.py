@@ -3,6 +3,7 @@
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,7 @@ class Counted(NamedTuple):
     size: int
 
 
+@cache
 def count(capture: Path) -> dict[Direction, Counted]:
     """TCP and UDP of a capture by directed conversation; in VXLAN the inner one, with the frame's whole length."""
     packets: Counter[Direction] = Counter()

@@ -20,12 +20,15 @@ import msgspec
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
+from aggregator.schema import apply_schema
+from aggregator.settings import Settings
 from schemas import topics
 from standalone.processes import Child, stop_together
 from standalone.servers import address_in, clickhouse_program
 from tests.deadline import eventually
 from tests.flow_records import PODS
 from tests.integration.kafka_broker import free_ports
+from tests.programs import ENDS_WITH_TEST
 
 EDGE = (
     "window, src_namespace, src_workload, src_workload_kind, dst_namespace, dst_workload, dst_workload_kind,"
@@ -132,8 +135,7 @@ class World:
 
     def prepare(self) -> None:
         """Tables, and who holds the pods' addresses."""
-        command = [sys.executable, "-m", "aggregator", "schema"]
-        subprocess.run(command, env=self.environment(), check=True, capture_output=True, timeout=60)
+        apply_schema(Settings.from_environment(self.environment()))
         rows = [
             (f"::ffff:{address}", f"team-{n % 3}", f"app-{n % 7}", f"app-{n % 7}-{n}", f"node-{n % 6 + 1}", f"uid-{n}")
             for n, address in enumerate(PODS)
@@ -151,7 +153,7 @@ class World:
         environment = self.environment(KNI_AGGREGATOR_LISTEN=f"127.0.0.1:{port}", **settings)
         with log.open("w") as output:
             process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "aggregator"],
+                [*ENDS_WITH_TEST, sys.executable, "-m", "aggregator"],
                 env=environment,
                 stdout=output,
                 stderr=output,
@@ -175,8 +177,10 @@ class World:
         return int(self.query(sql)[0][0])
 
     def stored_messages(self) -> int:
-        """Messages of ranges that are written whole."""
-        return self.count("SELECT sum(messages) FROM ingest_log")
+        """Messages of ranges that are written whole: to the last block, which has a row for each readable message."""
+        return self.count(
+            "SELECT least(sum(messages), sum(unreadable) + (SELECT count() FROM completeness)) FROM ingest_log"
+        )
 
     def windows(self) -> dict[str, Sequence[Sequence[Any]]]:
         """The merged rows of all window tables."""

@@ -8,8 +8,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,19 +18,9 @@ from schemas import drop_batch, flow_batch
 from schemas.batch import Batch
 from schemas.topics import COLLECTORS, DROPS, FLOWS
 from tests.kernel.collector_veths import Veths
+from tests.programs import ENDS_WITH_TEST
 
 ROOT = Path(__file__).parents[2]
-SENDER = """
-import select, socket, sys, time
-address, count, flows, rate = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
-sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(flows)]
-begin = time.monotonic()
-for n in range(count):
-    sockets[n % flows].sendto(b"x" * 100, (address, 9))
-    ahead = n / rate - (time.monotonic() - begin) if rate else 0
-    if ahead > 0.005:
-        select.select([], [], [], ahead)
-"""
 
 
 @dataclass
@@ -70,7 +58,7 @@ class Collector:
         """Start, and wait until it counts."""
         with (self.logs / "collector.log").open("a") as log:
             self.process = subprocess.Popen(
-                self.command(),
+                [*ENDS_WITH_TEST, *self.command()],
                 env=self.environment(),
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
@@ -213,21 +201,6 @@ class Reader:
     def close(self) -> None:
         self._consumer.close()
         self._asking.close()
-
-
-@contextmanager
-def sending(veths: Veths, address: str, *, count: int, flows: int, rate: float) -> Iterator[subprocess.Popen[bytes]]:
-    """UDP packets from the peer's namespace in the background; all are sent when the block ends."""
-    sender = subprocess.Popen(
-        ["ip", "netns", "exec", veths.peer, sys.executable, "-c", SENDER, address, str(count), str(flows), str(rate)]
-    )
-    try:
-        yield sender
-        assert sender.wait(timeout=120) == 0
-    finally:
-        if sender.poll() is None:
-            sender.kill()
-            sender.wait()
 
 
 def attached(veths: Veths, name: str) -> str:

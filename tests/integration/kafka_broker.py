@@ -17,6 +17,7 @@ from standalone.kafka import create_topics
 from standalone.processes import Child, stop_together
 from standalone.servers import address_in, kafka_program
 from tests.deadline import eventually
+from tests.programs import ENDS_WITH_TEST
 
 JARS = Path(__file__).parents[2] / ".cache" / "kafka" / "jars"
 PARTITIONS = 4
@@ -76,7 +77,7 @@ def apache_broker(directory: Path) -> Iterator[Broker]:
     run_java("kafka.tools.StorageTool", "format", "-t", identity, "-c", str(properties))
     with (directory / "broker.log").open("w") as log:
         process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", *java("kafka.Kafka", str(properties))],
+            [*ENDS_WITH_TEST, *java("kafka.Kafka", str(properties))],
             stdout=log,
             stderr=log,
             start_new_session=True,

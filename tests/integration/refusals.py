@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.programs import ENDS_WITH_TEST
+
 ROOT = Path(__file__).parents[2]
 PYTHON = (sys.executable, "-P", "-m")
 READS_ALL = "+dac_read_search"
@@ -16,7 +18,7 @@ def as_nobody(*capabilities: str) -> tuple[str, ...]:
     """A command's prefix: a user who is not root, with these capabilities and no others."""
     held = ",".join((READS_ALL, *capabilities))
     user = ("--reuid=65534", "--regid=65534", "--clear-groups")
-    return ("setpriv", *user, f"--inh-caps={held}", f"--ambient-caps={held}", f"--bounding-set=-all,{held}")
+    return (*ENDS_WITH_TEST, *user, f"--inh-caps={held}", f"--ambient-caps={held}", f"--bounding-set=-all,{held}")
 
 
 def without(*capabilities: str) -> tuple[str, ...]:

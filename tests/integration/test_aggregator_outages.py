@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,15 @@ RECORDS = 100
 
 either_kafka = pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
 """For what does not depend on which Kafka it is."""
+
+
+@pytest.fixture(scope="module")
+def idle(embedded: str, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A Kafka and tables for starts that come to nothing."""
+    made = World(embedded, store.url, tmp_path_factory.mktemp("idle"))
+    made.prepare()
+    yield made
+    made.end()
 
 
 def send_batch(world: World, number: int) -> None:
@@ -78,20 +88,18 @@ def test_inserts_that_are_refused_are_tried_again_in_place(world: World, eventua
     ],
     ids=["no tables", "no number", "no range", "no kubeconfig"],
 )
-@either_kafka
-def test_a_start_that_cannot_work_ends_in_one_message(world: World, settings: dict[str, str], message: str) -> None:
+def test_a_start_that_cannot_work_ends_in_one_message(idle: World, settings: dict[str, str], message: str) -> None:
     command = [sys.executable, "-m", "aggregator"]
-    environment = world.environment(KNI_AGGREGATOR_LISTEN=f"127.0.0.1:{free_ports(1)[0]}", **settings)
+    environment = idle.environment(KNI_AGGREGATOR_LISTEN=f"127.0.0.1:{free_ports(1)[0]}", **settings)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@either_kafka
-def test_a_start_without_a_server_says_that_it_waits(world: World, eventually: Eventually) -> None:
+def test_a_start_without_a_server_says_that_it_waits(idle: World, eventually: Eventually) -> None:
     (port,) = free_ports(1)
-    lonely = replace(world, bootstrap=f"127.0.0.1:{port}", workers=world.workers)
+    lonely = replace(idle, bootstrap=f"127.0.0.1:{port}", workers=idle.workers)
     worker = lonely.start_worker()
     eventually(lambda: "waits for a server" in worker.log.read_text(), within_seconds=30)
     assert f"127.0.0.1:{port}" in worker.log.read_text()
@@ -103,7 +111,7 @@ def test_a_start_without_a_server_says_that_it_waits(world: World, eventually: E
 def test_a_stop_without_a_server_ends_in_time_and_the_next_worker_goes_on(
     world: World, kafka: Broker, store: Store, server: str, eventually: Eventually
 ) -> None:
-    worker = world.start_worker()
+    worker = world.start_worker(KNI_DRAIN_SECONDS="5")
     send_batch(world, 0)
     world.wait_stored(1)
     eventually(lambda: worker.answer("/readyz") == "ok\n", within_seconds=20)

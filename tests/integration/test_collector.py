@@ -8,7 +8,8 @@ import pytest
 
 from tests.deadline import Eventually
 from tests.integration.collector_ledger import packets_by_hook, totals_by_hook, udp_packets
-from tests.integration.collector_world import Collector, Reader, attached, sending
+from tests.integration.collector_world import Collector, Reader, attached
+from tests.integration.datagrams import sending
 from tests.kernel.collector_veths import Veths
 
 NewCollector = Callable[..., Collector]

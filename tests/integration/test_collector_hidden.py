@@ -11,7 +11,8 @@ from collector.links import program_id
 from collector.namespace import run_inside
 from tests.deadline import Eventually
 from tests.integration.collector_ledger import packets_by_hook, totals_by_hook, udp_packets
-from tests.integration.collector_world import Collector, Reader, attached, sending
+from tests.integration.collector_world import Collector, Reader, attached
+from tests.integration.datagrams import sending
 from tests.integration.foreign_program import foreign_program
 from tests.kernel.collector_veths import Veths
 

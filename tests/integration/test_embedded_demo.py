@@ -11,6 +11,7 @@ from standalone.demo import FIRST_COLLECTOR_PORT, LAB, QUERIES, Wish, parse
 from standalone.lab_system import pins_of
 from standalone.processes import python_module
 from standalone.settings import child_environment
+from tests.programs import run_in_order
 
 DEMO_SECONDS = 180
 
@@ -24,8 +25,7 @@ def run_demo(temporary: Path, *arguments: str) -> subprocess.CompletedProcess[st
     """A demo on free ports, with its temporary files where they can be counted."""
     names = ("KNI_KAFKA_LISTEN", "KNI_CLICKHOUSE_LISTEN", "KNI_AGGREGATOR_LISTEN")
     environment = child_environment({**{name: free_address() for name in names}, "TMPDIR": str(temporary)})
-    command = python_module("cli", "demo", *arguments)
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=DEMO_SECONDS, check=False)
+    return run_in_order(python_module("cli", "demo", *arguments), environment, within_seconds=DEMO_SECONDS)
 
 
 def leftovers(temporary: Path) -> list[str]:

@@ -19,6 +19,7 @@ from standalone.processes import (
 )
 from standalone.settings import child_environment
 from tests.deadline import Eventually
+from tests.programs import ENDS_WITH_TEST
 
 OBEYS = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); print('ready x', flush=True); signal.pause()"
 IGNORES = (
@@ -98,18 +99,18 @@ def test_the_first_program_that_ends_is_noticed(tmp_path: Path) -> None:
 
 
 def test_the_first_signal_interrupts_and_the_next_ones_do_not_disturb_the_stop() -> None:
-    stopped = False
+    stopped, before = False, signal.getsignal(signal.SIGINT)
     with interrupted_by_signals():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
         stopped = True
     assert stopped
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_whole_tree_ends_when_its_parent_is_killed(tmp_path: Path, eventually: Eventually) -> None:
-    command = [sys.executable, "-c", PARENT, str(tmp_path)]
+    command = [*ENDS_WITH_TEST, sys.executable, "-c", PARENT, str(tmp_path)]
     with subprocess.Popen(command, env=child_environment({}), stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]

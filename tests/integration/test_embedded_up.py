@@ -19,6 +19,7 @@ from standalone.processes import python_module
 from standalone.servers import embedded_clickhouse
 from standalone.settings import child_environment
 from tests.deadline import Eventually
+from tests.programs import ENDS_WITH_TEST
 
 NEAR, FAR, NAMESPACE = "kniup0", "kniup1", "kni-up-far"
 NEAR_ADDRESS, FAR_ADDRESS = "10.222.77.1", "10.222.77.2"
@@ -68,6 +69,8 @@ def wire() -> Iterator[None]:
         run("ip", "-netns", NAMESPACE, "link", "set", FAR, "up")
         yield
     finally:
+        # At once: what lies in a namespace goes only some time after its name.
+        run("ip", "link", "delete", NEAR, is_checked=False)
         run("ip", "netns", "delete", NAMESPACE)
 
 
@@ -83,6 +86,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         "KNI_COLLECTOR_LISTEN": collector,
         "KNI_AGGREGATOR_LISTEN": aggregator,
         "KNI_KUBERNETES": "none",
+        "KNI_DRAIN_SECONDS": "5",
         "KNI_PODS": "",
         "KNI_BPFFS": str(pins),
     }
@@ -91,7 +95,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def start_up(place: Place, *arguments: str) -> subprocess.Popen[bytes]:
-    command = python_module("cli", "up", "--data", str(place.data), *arguments)
+    command = (*ENDS_WITH_TEST, *python_module("cli", "up", "--data", str(place.data), *arguments))
     with place.log.open("wb") as log:
         return subprocess.Popen(command, env=child_environment(place.environment), stdout=log, stderr=log)
 

@@ -14,6 +14,7 @@ from tests.integration.collector_world import Collector, attached
 from tests.integration.foreign_program import foreign_program
 from tests.integration.refusals import PYTHON, as_nobody, environment, refusal, without
 from tests.kernel.collector_veths import Veths
+from tests.programs import ENDS_WITH_TEST
 
 NewCollector = Callable[..., Collector]
 COLLECTOR = (*PYTHON, "collector")
@@ -183,7 +184,9 @@ def test_asked_to_stop_while_it_loads_it_stops_at_once_and_leaves_nothing(
     collector = new_collector(embedded, KNI_UPLINKS="v0=tc")
     log = tmp_path / "stopped.log"
     with log.open("w") as output:
-        process = subprocess.Popen(COLLECTOR, env=environment(**collector.environment()), stdout=output, stderr=output)
+        process = subprocess.Popen(
+            (*ENDS_WITH_TEST, *COLLECTOR), env=environment(**collector.environment()), stdout=output, stderr=output
+        )
     eventually(lambda: '"loading"' in log.read_text(), within_seconds=30)
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0, log.read_text()

@@ -16,6 +16,7 @@ from standalone.processes import python_module
 from standalone.settings import child_environment
 from tests.deadline import Eventually
 from tests.integration.kafka_broker import free_ports
+from tests.programs import ENDS_WITH_TEST, stop
 
 NEAR, FAR = "knistop0", "knistop1"
 NODE = "stop-test"
@@ -74,13 +75,11 @@ def wire() -> Iterator[None]:
 
 @pytest.fixture
 def runs() -> Iterator[list[Run]]:
-    """What was started: killed at the end if it still runs."""
+    """What was started: stopped at the end if it still runs."""
     made: list[Run] = []
     yield made
     for run in made:
-        if run.process.poll() is None:
-            run.process.kill()
-        run.process.wait()
+        stop(run.process)
 
 
 def start(runs: list[Run], directory: Path, *words: str, **settings: str) -> Run:
@@ -92,13 +91,20 @@ def start(runs: list[Run], directory: Path, *words: str, **settings: str) -> Run
     listens = dict(zip(LISTENS, (f"127.0.0.1:{port}" for port in free_ports(4)), strict=True))
     environment = child_environment({**listens, name: value, "TMPDIR": str(directory / "temporary"), **settings})
     with log.open("wb") as output:
-        process = subprocess.Popen(python_module("cli", *words), env=environment, stdout=output, stderr=output)
+        command = (*ENDS_WITH_TEST, *python_module("cli", *words))
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     runs.append(Run(process, log, mark))
     return runs[-1]
 
 
 def start_up(runs: list[Run], directory: Path) -> Run:
-    settings = {"KNI_NODE": NODE, "KNI_PODS": "", "KNI_KUBERNETES": "none", "KNI_BPFFS": str(PINS)}
+    settings = {
+        "KNI_NODE": NODE,
+        "KNI_PODS": "",
+        "KNI_KUBERNETES": "none",
+        "KNI_BPFFS": str(PINS),
+        "KNI_DRAIN_SECONDS": "5",
+    }
     return start(runs, directory, "up", "--interface", f"{NEAR}=tc", "--data", str(directory / "data"), **settings)
 
 

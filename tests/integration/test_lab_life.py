@@ -15,6 +15,7 @@ from lab.errors import LabError
 from lab.plan import NAMED, STATE
 from lab.world import World
 from tests.deadline import eventually
+from tests.programs import ENDS_WITH_TEST, stop
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "lab"]
@@ -23,7 +24,7 @@ COMMAND = [sys.executable, "-m", "lab"]
 @contextmanager
 def started(lab_id: str, *options: str) -> Iterator[subprocess.Popen[str]]:
     """A lab in a process of its own, its traffic running."""
-    command = [*COMMAND, "--id", lab_id, *options]
+    command = [*ENDS_WITH_TEST, *COMMAND, "--id", lab_id, *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             assert process.stdout is not None
@@ -33,8 +34,7 @@ def started(lab_id: str, *options: str) -> Iterator[subprocess.Popen[str]]:
             eventually(lambda: len(programs_of(lab_id)) > 15, within_seconds=10)
             yield process
         finally:
-            if process.poll() is None:
-                process.kill()
+            stop(process)
 
 
 def programs_of(lab_id: str) -> set[int]:
@@ -142,7 +142,7 @@ def test_a_program_that_fails_is_told_with_its_reason() -> None:
     with World("taken", time.time) as world:
         api = world.pods_of("shop/api")[0].full_name
         blocker = subprocess.Popen(
-            ["nsenter", f"--net={world.namespace_of(api)}", sys.executable, "-c", LISTEN],
+            [*ENDS_WITH_TEST, "nsenter", f"--net={world.namespace_of(api)}", sys.executable, "-c", LISTEN],
             stdout=subprocess.PIPE,
             text=True,
         )
