@@ -6,8 +6,7 @@ Both may be done twice without harm, so a change of leaders needs no ceremony.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyarrow as pa
 import structlog
@@ -19,54 +18,65 @@ from aggregator.write import AbandonedError, ClickHouseUnavailableError, Insert
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aggregator.app import Aggregator
+    from aggregator.identity.identities import Identities
     from aggregator.kafka import Publisher
     from aggregator.metrics import Metrics
-    from aggregator.service import Worker
     from aggregator.write import ClickHouse
 
 TICK_SECONDS: Final = 1.0
 
 
+class Duties(NamedTuple):
+    """What a leader tells, and to whom."""
+
+    is_leader: Callable[[], bool]
+    """Is this worker the leader now?"""
+    identities: Identities
+    clickhouse: ClickHouse
+    publisher: Publisher
+    metrics: Metrics
+    now_ns: Callable[[], int]
+    """Unix time."""
+
+
 class Leader:
     """One term of leadership."""
 
-    def __init__(self, clickhouse: ClickHouse, publisher: Publisher, *, metrics: Metrics, now_ns: int) -> None:
-        self._clickhouse = clickhouse
-        self._metrics = metrics
-        self._windows = WindowPublisher(clickhouse, publisher, now_ns=now_ns)
+    def __init__(self, duties: Duties) -> None:
+        self._duties = duties
+        self._windows = WindowPublisher(duties.clickhouse, duties.publisher, now_ns=duties.now_ns())
 
-    def store_identities(self, rows: pa.RecordBatch, now_ns: int) -> None:
+    def store_identities(self, rows: pa.RecordBatch) -> None:
         """Store changed leases. Raises: ClickHouseUnavailableError."""
         if rows.num_rows:
-            self._clickhouse.insert(Insert("identities", pa.Table.from_batches([rows]), f"identities:{now_ns}"))
+            token = f"identities:{self._duties.now_ns()}"
+            self._duties.clickhouse.insert(Insert("identities", pa.Table.from_batches([rows]), token))
 
-    def publish_windows(self, now_ns: int, *, check: Callable[[], None]) -> None:
-        """Publish closed windows. Raises: ClickHouseUnavailableError, KafkaUnavailableError, what `check` raises."""
-        for table, rows in self._windows.publish_due(now_ns, check=check).items():
-            self._metrics.windows.labels(table).inc(rows)
+    def publish_windows(self) -> None:
+        """Publish closed windows. Raises: AbandonedError, ClickHouseUnavailableError, KafkaUnavailableError."""
+        published = self._windows.publish_due(self._duties.now_ns(), check=self._check)
+        for table, rows in published.items():
+            self._duties.metrics.windows.labels(table).inc(rows)
+
+    def _check(self) -> None:
+        if not self._duties.is_leader():
+            raise AbandonedError
 
 
-async def lead(worker: Worker) -> None:
+async def lead(duties: Duties) -> None:
     """Do what the leader does, whenever this worker is it."""
     leader: Leader | None = None
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        worker.metrics.leader.set(worker.aggregator.is_leader)
-        if not worker.aggregator.is_leader:
+        duties.metrics.leader.set(duties.is_leader())
+        if not duties.is_leader():
             leader = None
             continue
-        now_ns = worker.clocks.now_ns()
-        leader = leader or Leader(worker.clickhouse, worker.publisher, metrics=worker.metrics, now_ns=now_ns)
+        leader = leader or Leader(duties)
         try:
-            rows = worker.identities.changed_rows()
-            await asyncio.to_thread(leader.store_identities, rows, now_ns)
-            worker.identities.confirm_rows()
-            await asyncio.to_thread(leader.publish_windows, now_ns, check=partial(_check_leader, worker.aggregator))
+            rows = duties.identities.changed_rows()
+            await asyncio.to_thread(leader.store_identities, rows)
+            duties.identities.confirm_rows()
+            await asyncio.to_thread(leader.publish_windows)
         except (AbandonedError, ClickHouseUnavailableError, KafkaUnavailableError) as error:
             structlog.get_logger().warning("the leader tries again", problem=str(error))
-
-
-def _check_leader(aggregator: Aggregator) -> None:
-    if not aggregator.is_leader:
-        raise AbandonedError

@@ -21,7 +21,7 @@ from aggregator.identity.kubernetes_watch import WatchRefusedError, start_watch
 from aggregator.identity.ranges import RangeSettings
 from aggregator.inventory import to_node_addresses
 from aggregator.kafka import Inventory, KafkaUnavailableError, Publisher, is_reachable, topic_ids
-from aggregator.lead import TICK_SECONDS, lead
+from aggregator.lead import TICK_SECONDS, Duties, lead
 from aggregator.marks import read_marks
 from aggregator.metrics import Metrics
 from aggregator.outages import Outages
@@ -155,13 +155,24 @@ async def _serve(
             watch.stop()
 
 
+def _duties(worker: Worker) -> Duties:
+    return Duties(
+        is_leader=lambda: worker.aggregator.is_leader,
+        identities=worker.identities,
+        clickhouse=worker.clickhouse,
+        publisher=worker.publisher,
+        metrics=worker.metrics,
+        now_ns=worker.clocks.now_ns,
+    )
+
+
 async def _run(worker: Worker) -> int:
     """From joining the group to leaving it."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await worker.aggregator.stream.start()
-    duties = [asyncio.ensure_future(duty) for duty in (worker.aggregator.run(), lead(worker), _tend(worker))]
+    duties = [asyncio.ensure_future(duty) for duty in (worker.aggregator.run(), lead(_duties(worker)), _tend(worker))]
     stopping = asyncio.ensure_future(_once(stop))
     lost = asyncio.ensure_future(worker.aggregator.stream.given_up())
     status = 1
