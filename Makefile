@@ -18,8 +18,10 @@ PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-a
 COMPILE = $(PYTHON) -m compileall -qq -j 0 -x '/tests/' .venv/lib
 JARS := .cache/kafka/jars
 PYTEST = $(PYTHON) -m pytest
-# As root the tests keep their cache apart: what root wrote, the user could not overwrite.
+# As root the tests keep their cache apart: what root wrote, the user could not overwrite. Two lanes, since most of the
+# suite waits (tests/lanes.py); LANES=0 is one after another.
 PYTEST_AS_ROOT = $(SUDO) $(PYTEST) -o cache_dir=.cache/pytest-root
+LANES ?= 2
 
 .PHONY: help
 help: ## this list
@@ -43,7 +45,7 @@ bench: setup-dev kafka-jars ## every goal in numbers, beside what was measured (
 
 .PHONY: test
 test: setup-dev kafka-jars ## every test: unit, kernel, integration, end-to-end (root or sudo)
-	@$(PYTEST_AS_ROOT) tests/unit tests/kernel tests/integration tests/e2e $(TESTS)
+	@$(PYTEST_AS_ROOT) --numprocesses $(LANES) --durations 10 tests/integration tests/e2e tests/kernel tests/unit $(TESTS)
 
 .PHONY: test-unit
 test-unit: setup-dev ## no root, seconds (TESTS='-k name' for some)

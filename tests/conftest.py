@@ -9,6 +9,7 @@ import pytest
 
 from tests.deadline import Eventually
 from tests.deadline import eventually as wait_for
+from tests.lanes import Lane, Lanes, place_of
 
 TESTS = Path(__file__).parent
 
@@ -21,10 +22,19 @@ PROGRAMS = {
 NEEDS_ROOT = {"kernel", "integration", "e2e"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the lanes, or be one."""
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(Lane())
+    elif config.option.numprocesses:
+        config.pluginmanager.register(Lanes())
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the directory it lies in."""
+    """Mark each test by the directory it lies in; what takes long comes first."""
     for item in items:
         item.add_marker(kind_of(item))
+    items.sort(key=lambda item: place_of(item.nodeid))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
