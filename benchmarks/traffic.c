@@ -6,12 +6,13 @@
 struct traffic {
 	u64 random; /* state of xorshift64, not 0 */
 	u32 packets;
-	u32 sequence;
 	u32 conversations; /* a power of two */
 	u32 has_flags; /* SYN, SYN/ACK, FIN/ACK, RST/ACK at random, one packet in 64 */
+	u32 reserved;
 };
 
 BPF_PERCPU_ARRAY(traffic, struct traffic, 1);
+BPF_ARRAY(ends, u32, 65536); /* where the data of a conversation ended */
 BPF_ARRAY(sent, u64, 65536); /* packets by conversation; only with has_flags, which is for tests of exactness */
 
 static __always_inline u32 next_random(struct traffic *state)
@@ -25,25 +26,26 @@ static __always_inline u32 next_random(struct traffic *state)
 	return x >> 20;
 }
 
-static __always_inline void write_data(struct traffic *state, u8 *frame, u32 conversation)
+static __always_inline void write_data(u8 *frame, u32 conversation, u32 *end)
 {
-	state->sequence += 10;
 	*(u32 *)(frame + 26) = 0x0100000a + (conversation >> 16 << 16);
 	*(u32 *)(frame + 30) = 0x0200640a;
 	*(u16 *)(frame + 34) = conversation;
 	*(u16 *)(frame + 36) = 0xbb01;
-	*(u32 *)(frame + 38) = __builtin_bswap32(state->sequence);
+	*(u32 *)(frame + 38) = __builtin_bswap32(*end);
+	*(u32 *)(frame + 42) = 1;
 	*(u16 *)(frame + 16) = 50 << 8;
 	frame[47] = 0x18;
+	*end += 10;
 }
 
-static __always_inline void write_ack(struct traffic *state, u8 *frame, u32 conversation)
+static __always_inline void write_ack(u8 *frame, u32 conversation, const u32 *end)
 {
 	*(u32 *)(frame + 26) = 0x0200640a;
 	*(u32 *)(frame + 30) = 0x0100000a + (conversation >> 16 << 16);
 	*(u16 *)(frame + 34) = 0xbb01;
 	*(u16 *)(frame + 36) = conversation;
-	*(u32 *)(frame + 42) = __builtin_bswap32(state->sequence + 10);
+	*(u32 *)(frame + 42) = __builtin_bswap32(*end);
 	*(u16 *)(frame + 16) = 40 << 8;
 	frame[47] = 0x10;
 }
@@ -68,11 +70,14 @@ static __always_inline u32 make_packet(void *start, void *end)
 	if (!state || start + 64 > end)
 		return 0;
 	u32 conversation = next_random(state) & (state->conversations - 1);
+	u32 *data_end = ends.lookup(&conversation);
 
+	if (!data_end)
+		return 0;
 	if (state->packets++ & 1)
-		write_data(state, start, conversation);
+		write_data(start, conversation, data_end);
 	else
-		write_ack(state, start, conversation);
+		write_ack(start, conversation, data_end);
 	if (state->has_flags)
 		write_flags(state, start, conversation);
 	return 1;

@@ -24,6 +24,7 @@ struct kni_frame {
 struct kni_clock {
 	u64 jiffies;
 	u64 ns;
+	u64 segments; /* that could have been timed in this jiffy */
 };
 
 static __always_inline u64 kni_coarse_now(struct kni_clock *clock)
@@ -33,6 +34,7 @@ static __always_inline u64 kni_coarse_now(struct kni_clock *clock)
 	if (clock->jiffies != jiffies) {
 		clock->ns = bpf_ktime_get_coarse_ns();
 		clock->jiffies = jiffies;
+		clock->segments = 0;
 	}
 	return clock->ns;
 }

@@ -6,8 +6,8 @@
 #define KNI_CONVERSATION_H
 
 #include "connection.h"
-#include "latency.h"
 #include "limits.h"
+#include "round_trips.h"
 
 #define KNI_PACKETS_SHIFT 40
 #define KNI_BYTES_MASK	  ((1ull << KNI_PACKETS_SHIFT) - 1)
@@ -85,7 +85,7 @@ static __always_inline void kni_move_state(struct kni_hot *hot, const struct kni
 /* Forgets the sequence numbers of the connection before. */
 static __always_inline void kni_forget_sequences(struct kni_hot *hot)
 {
-	hot->probe[0] = hot->probe[1] = 0;
+	hot->acknowledged[0] = hot->acknowledged[1] = 0;
 	hot->highest[0] = hot->highest[1] = 0;
 }
 
@@ -182,7 +182,8 @@ static __always_inline u32 kni_add(struct kni_hot *hot, struct kni_cold *cold, c
 
 /* A TCP segment moves its connection and is timed. Returns the events (enum kni_event). */
 static __always_inline u32 kni_follow(struct kni_hot *hot, struct kni_cold *cold, const struct kni_packet *packet,
-				      const struct kni_frame *frame, struct kni_observation *seen)
+				      const struct kni_frame *frame, struct kni_clock *clock,
+				      struct kni_segments segments, struct kni_observation *seen)
 {
 	union kni_state state = { .word = hot->state.word };
 	u8 is_new_flag = packet->tcp_flags & ~(state.word >> (packet->side & 1) * 8);
@@ -194,8 +195,8 @@ static __always_inline u32 kni_follow(struct kni_hot *hot, struct kni_cold *cold
 		kni_move_state(hot, packet, cold->syn_sequence == packet->sequence, seen);
 	if (seen->events & KNI_BEGAN_ANEW)
 		kni_forget_sequences(hot);
-	seen->retransmitted = kni_follow_data(hot, packet, frame);
-	seen->rtt_ns = kni_follow_ack(hot, packet, frame);
+	seen->retransmitted = kni_follow_data(hot, packet, frame, clock, segments.sent);
+	seen->rtt_ns = kni_follow_ack(hot, packet, frame, segments.acknowledged);
 	if (seen->events || seen->retransmitted || seen->rtt_ns || packet->tcp_flags & KNI_RST)
 		kni_note(cold, packet, seen, frame);
 	return seen->events;

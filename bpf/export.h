@@ -49,7 +49,6 @@ static __always_inline void kni_fill_identity(struct kni_flow_record *record, co
 static __always_inline void kni_fill_rtt(struct kni_flow_record *record, struct kni_cold *cold, u32 i, u32 side)
 {
 	u64 rtt = kni_take_all(&cold->rtt[side]);
-	u64 *from = (u64 *)cold->rtt_samples[side], *to = (u64 *)record->rtt_samples[i];
 
 	if (!rtt)
 		return;
@@ -57,9 +56,11 @@ static __always_inline void kni_fill_rtt(struct kni_flow_record *record, struct 
 	record->rtt_sum_ns[i] = (rtt & KNI_BYTES_MASK) << 6;
 	record->rtt_min_ns[i] = ~cold->rtt_least[side];
 	record->rtt_max_ns[i] = cold->rtt_most[side];
+	record->rtt_shift[i] = cold->rtt_shift[side];
+	__builtin_memcpy(record->rtt_samples[i], cold->rtt_samples[side], sizeof(record->rtt_samples[i]));
+	__builtin_memcpy(record->rtt_lanes[i], cold->rtt_lanes[side], sizeof(record->rtt_lanes[i]));
+	__builtin_memset(cold->rtt_lanes[side], 0, sizeof(cold->rtt_lanes[side]));
 	cold->rtt_least[side] = cold->rtt_most[side] = 0;
-	to[0] = from[0];
-	to[1] = from[1];
 }
 
 /* What side sent, as the record's i-th direction. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Packets at the hooks to flow records in a ring: parse, account, export, retire.
+ * A parsed packet to its conversation's entry in the table, and from there to flow records in a ring.
  *
- * Only this file knows maps: bcc rewrites map calls in the file it is given and not in what that includes. All hooks run
- * one body. They never drop, never redirect, never stop another program from seeing the packet.
+ * Only this file and those compiled behind it (flow_hooks.c, flow_sweep.c) know maps: bcc rewrites map calls in the text
+ * that it is given and not in what that includes.
  *
  * A packet finds its conversation's place by its digest, in one bucket or its neighbour. Counters leave an entry only
  * when the record's place in the ring is sure, each by an atomic exchange; so a full ring loses nothing, and each packet
@@ -15,10 +15,9 @@
 #include "sweep.h"
 #include "totals.h"
 
-enum { TC_ACT_UNSPEC = -1 }; /* go on with the next filter */
-
 BPF_F_TABLE("array", u32, struct kni_bucket, table, KNI_BUCKETS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct kni_cold, cold, KNI_PLACES, BPF_F_MMAPABLE);
+BPF_TABLE("array", u32, u64, segments, KNI_SEGMENTS);
 BPF_RINGBUF_OUTPUT(flows_ring, KNI_RING_BYTES / 4096);
 BPF_PERCPU_ARRAY(hook_totals, struct kni_hook_total, KNI_SLOTS * 2);
 BPF_PERCPU_ARRAY(exporters, struct kni_exporter, 1);
@@ -101,8 +100,32 @@ static __always_inline void note(u32 is_spilled, u32 is_contended)
 	exporter->contended += is_contended;
 }
 
+static __always_inline struct kni_segment segment_of(u64 digest, u32 side, u32 end)
+{
+	u64 key = kni_segment_key(digest, side, end);
+	u32 index = kni_segment_index(key);
+	struct kni_segment segment = { .key = key, .word = segments.lookup(&index) };
+
+	return segment;
+}
+
+/* A TCP segment of a conversation that has a place. Returns the events (enum kni_event). */
+static __always_inline u32 follow(struct kni_hot *hot, struct kni_cold *entry, struct kni_desk *desk, u64 digest)
+{
+	const struct kni_packet *packet = &desk->packet;
+	u32 side = packet->side & 1;
+	struct kni_segments its = {
+		.sent = segment_of(digest, side, packet->sequence + kni_sequence_numbers(packet)),
+		.acknowledged = segment_of(digest, side ^ 1, packet->ack),
+	};
+
+	if (!its.sent.word || !its.acknowledged.word)
+		return 0; /* never, but the verifier does not know */
+	return kni_follow(hot, entry, packet, &desk->frame, &desk->clock, its, &desk->seen);
+}
+
 /* A packet of a conversation that has a place. */
-static __always_inline void add(struct kni_hot *hot, struct kni_cold *entry, struct kni_desk *desk, u64 now)
+static __always_inline void add(struct kni_hot *hot, struct kni_cold *entry, struct kni_desk *desk, u64 digest, u64 now)
 {
 	const struct kni_packet *packet = &desk->packet;
 	u32 tick = kni_tick(now), events = 0;
@@ -115,7 +138,7 @@ static __always_inline void add(struct kni_hot *hot, struct kni_cold *entry, str
 	u32 is_spilled = kni_add(hot, entry, packet, &desk->frame, tick);
 
 	if (packet->is_tcp)
-		events = kni_follow(hot, entry, packet, &desk->frame, &desk->seen);
+		events = follow(hot, entry, desk, digest);
 	if (events & KNI_FINISHED)
 		export_growth(hot, entry, 0, now, KNI_END_DETECTED);
 	if (is_spilled || events & KNI_CONTENDED)
@@ -144,91 +167,6 @@ static __always_inline u32 account(struct kni_desk *desk)
 		return KNI_LOST;
 	if (is_new)
 		kni_begin_entry(hot, entry, &desk->packet, &desk->frame);
-	add(hot, entry, desk, now);
+	add(hot, entry, desk, digest, now);
 	return KNI_ACCOUNTED;
-}
-
-static __always_inline struct kni_slot slot_of(u32 ifindex)
-{
-	u32 low = ifindex & (KNI_INLINE_SLOTS - 1);
-	struct kni_slot *slot = slots.lookup(&low), none = { .interface_kind = KNI_POD };
-
-	if (slot && slot->ifindex == ifindex)
-		return *slot;
-	slot = crowded_slots.lookup(&ifindex);
-	return slot ? *slot : none;
-}
-
-/* NULL: never, but the verifier does not know. */
-static __always_inline struct kni_desk *open_desk(u32 ifindex, u32 direction)
-{
-	u32 zero = 0;
-	struct kni_desk *desk = desks.lookup(&zero);
-
-	if (desk)
-		kni_clear_desk(desk, slot_of(ifindex), ifindex, direction);
-	return desk;
-}
-
-/* What every hook does with a frame that was looked at. */
-static __always_inline void conclude(struct kni_desk *desk)
-{
-	u32 index = desk->slot.slot * 2 + desk->frame.direction;
-	struct kni_hook_total *total = hook_totals.lookup(&index);
-	struct kni_packet *packet = &desk->packet;
-
-	if (!total)
-		return;
-	if (packet->verdict == KNI_IS_NOT_IP) {
-		kni_tally(total, KNI_NON_IP, &desk->frame);
-	} else if (packet->verdict != KNI_PARSED) {
-		kni_tally(total, KNI_MALFORMED, &desk->frame);
-	} else {
-		packet->identity.ifindex = desk->frame.ifindex;
-		packet->identity.interface_kind = desk->slot.interface_kind;
-		kni_order(packet);
-		kni_count_sizes(total, packet, &desk->frame);
-		if (account(desk) == KNI_ACCOUNTED)
-			kni_tally(total, KNI_ACCOUNTED, &desk->frame);
-		else
-			kni_tally(total, KNI_LOST, &desk->frame);
-	}
-}
-
-static __always_inline void observe_xdp(struct xdp_md *context)
-{
-	struct kni_desk *desk = open_desk(context->ingress_ifindex, KNI_INGRESS);
-
-	if (!desk)
-		return;
-	kni_look_at_frame(context, desk);
-	conclude(desk);
-}
-
-static __always_inline void observe_tc(struct __sk_buff *context, u32 direction)
-{
-	struct kni_desk *desk = open_desk(context->ifindex, direction);
-
-	if (!desk)
-		return;
-	kni_look_at_socket_buffer(context, desk);
-	conclude(desk);
-}
-
-int xdp_ingress(struct xdp_md *context)
-{
-	observe_xdp(context);
-	return XDP_PASS;
-}
-
-int tc_ingress(struct __sk_buff *context)
-{
-	observe_tc(context, KNI_INGRESS);
-	return TC_ACT_UNSPEC;
-}
-
-int tc_egress(struct __sk_buff *context)
-{
-	observe_tc(context, KNI_EGRESS);
-	return TC_ACT_UNSPEC;
 }

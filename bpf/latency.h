@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * TCP sequence numbers to round trips and retransmissions, in one cache line per conversation. Pure.
+ * TCP sequence numbers to round trips and retransmissions. Pure.
  *
- * At most one probe per direction is under way: the end of a segment's sequence numbers and its time. The first ACK that
- * covers it is one sample; a retransmission discards it (Karn and Partridge, 1987). SYN and FIN are probes, too, as they
- * are in tshark's tcp.analysis.ack_rtt. A segment that ends at or below the highest sequence number seen is a
- * retransmission, a super-packet with all its segments.
+ * A segment under way is remembered by its conversation, its side and the end of its sequence numbers. The first ACK of
+ * exactly that number is one sample, as in tshark's tcp.analysis.ack_rtt; SYN and FIN are segments, too. A segment that
+ * ends at or below the highest sequence number seen is a retransmission, a super-packet with all its segments: it is not
+ * timed, nor is what it repeats (Karn and Partridge, 1987).
+ *
+ * All conversations share one array of segments under way: who comes later to a place takes it, and the earlier one has
+ * no sample. A busy CPU does not time all of them; which ones, a hash says: what is chosen by its place in a burst (say,
+ * the first after an ACK) has another round trip than the rest.
  */
 #ifndef KNI_LATENCY_H
 #define KNI_LATENCY_H
 
 #include "clock.h"
+#include "limits.h"
 #include "packet.h"
 
 /* What one packet adds to the cold half. */
@@ -18,6 +23,18 @@ struct kni_observation {
 	u64 rtt_ns; /* 0: none */
 	u32 retransmitted; /* segments */
 	u32 events; /* enum kni_event */
+};
+
+/* Where a segment under way is remembered: the low half of its key << 32 | its time in 64 ns | 1. 0: none is. */
+struct kni_segment {
+	u64 key;
+	u64 *word;
+};
+
+/* What a packet sends and what it acknowledges. */
+struct kni_segments {
+	struct kni_segment sent;
+	struct kni_segment acknowledged;
 };
 
 static __always_inline u32 kni_in_64_ns(u64 ns)
@@ -38,77 +55,70 @@ static __always_inline u64 kni_at_most_u32(u64 ns)
 	return ns > 0xffffffffull ? 0xffffffffull : ns;
 }
 
-static __always_inline u32 kni_follow_data(struct kni_hot *hot, const struct kni_packet *packet,
-					   const struct kni_frame *frame)
+/* How many sequence numbers it takes: FIN and SYN one each. */
+static __always_inline u32 kni_sequence_numbers(const struct kni_packet *packet)
 {
-	u32 side = packet->side & 1, flags = packet->tcp_flags;
-	u32 used = packet->payload + (flags & 1) + (flags >> 1 & 1); /* FIN and SYN take one each */
+	return packet->payload + (packet->tcp_flags & 1) + (packet->tcp_flags >> 1 & 1);
+}
+
+/* Within a conversation the low half tells all ends but those 2^31 apart. */
+static __always_inline u64 kni_segment_key(u64 digest, u32 side, u32 end)
+{
+	return (digest + ((u64)end << 1 | side)) * 0x9e3779b97f4a7c15ull;
+}
+
+static __always_inline u32 kni_segment_index(u64 key)
+{
+	return key >> 40 & (KNI_SEGMENTS - 1);
+}
+
+static __always_inline u32 kni_is_timed(struct kni_clock *clock, u64 key)
+{
+#if defined(KNI_CLOCK_REPLAY)
+	return 1;
+#else
+	return clock->segments++ < KNI_TIMED_A_JIFFY || !(key >> 36 & (KNI_TIMED_SHARE - 1));
+#endif
+}
+
+static __always_inline u32 kni_follow_data(struct kni_hot *hot, const struct kni_packet *packet,
+					   const struct kni_frame *frame, struct kni_clock *clock,
+					   struct kni_segment sent)
+{
+	u32 side = packet->side & 1, used = kni_sequence_numbers(packet);
 	u32 end = packet->sequence + used, highest = hot->highest[side];
 
 	if (!used)
 		return 0;
 	if (highest && (s32)(end - highest) <= 0) {
-		if (hot->probe[side])
-			hot->probe[side] = 0;
+		if (*sent.word >> 32 == (u32)sent.key)
+			*sent.word = 0;
 		return frame->segments;
 	}
 	hot->highest[side] = end;
-	if (!hot->probe[side])
-		hot->probe[side] = (u64)end << 32 | kni_in_64_ns(kni_precise_now(frame)) | 1;
+	if (kni_is_timed(clock, sent.key))
+		*sent.word = sent.key << 32 | kni_in_64_ns(kni_precise_now(frame)) | 1;
 	return 0;
 }
 
 /* Of two CPUs that see the same ACK one takes the sample. */
 static __always_inline u64 kni_follow_ack(struct kni_hot *hot, const struct kni_packet *packet,
-					  const struct kni_frame *frame)
+					  const struct kni_frame *frame, struct kni_segment acknowledged)
 {
-	u64 *probe = &hot->probe[(packet->side ^ 1) & 1];
-	u64 under_way = *probe;
+	u32 side = packet->side & 1;
 
-	if (!(packet->tcp_flags & KNI_ACK) || !under_way || (s32)(packet->ack - (u32)(under_way >> 32)) < 0)
+	if (!(packet->tcp_flags & KNI_ACK) || packet->ack == hot->acknowledged[side])
 		return 0;
-	if (__sync_val_compare_and_swap(probe, under_way, 0) != under_way)
+	hot->acknowledged[side] = packet->ack;
+	u64 under_way = *acknowledged.word;
+
+	if (!under_way || under_way >> 32 != (u32)acknowledged.key)
+		return 0;
+	if (__sync_val_compare_and_swap(acknowledged.word, under_way, 0) != under_way)
 		return 0;
 	u64 ns = kni_elapsed_ns((u32)under_way & ~1u, kni_in_64_ns(kni_precise_now(frame)));
 
 	return ns ? ns : 1;
-}
-
-/* 5 bits exponent, 11 bits mantissa: exact to 0.05 % */
-static __always_inline u16 kni_to_float16(u32 ns)
-{
-	u32 exponent = 0;
-
-#pragma unroll
-	for (u32 bits = 16; bits; bits >>= 1) {
-		if (ns >> 11 >> (bits - 1)) {
-			ns >>= bits;
-			exponent += bits;
-		}
-	}
-	return exponent << 11 | ns;
-}
-
-/* Algorithm R (Vitter 1985) over eight places; behind the first min(count, 8) stand older samples. */
-static __always_inline void kni_note_rtt(struct kni_cold *cold, u32 side, u64 rtt_ns)
-{
-	u32 ns = kni_at_most_u32(rtt_ns);
-
-	if (cold->rtt[side] >> 63)
-		return; /* half full: nothing leaves since 8 million samples */
-	u32 n = __sync_fetch_and_add(&cold->rtt[side], 1ull << 40 | ns >> 6) >> 40;
-	u32 place = n;
-
-	if (ns > cold->rtt_most[side])
-		cold->rtt_most[side] = ns;
-	if (~ns > cold->rtt_least[side])
-		cold->rtt_least[side] = ~ns;
-	if (n >= KNI_SAMPLES) /* the low bits of a time are random enough */
-		place = (u64)((ns >> 6) * 2654435761u) * (n + 1) >> 32;
-	if (place >= KNI_SAMPLES)
-		return;
-	asm volatile("%0 &= 7" : "+r"(place)); /* the compiler knows, the verifier does not */
-	cold->rtt_samples[side][place] = kni_to_float16(ns);
 }
 
 #endif

@@ -20,6 +20,13 @@ _Static_assert((KNI_BUCKETS & (KNI_BUCKETS - 1)) == 0, "a digest's bits choose t
 #define KNI_SLOTS 512 /* interfaces watched at once, and slot 0 */
 #endif
 #define KNI_INLINE_SLOTS 65536
+#if KNI_CONVERSATIONS > 65536
+#define KNI_SEGMENTS KNI_CONVERSATIONS
+#else
+#define KNI_SEGMENTS 65536 /* under way at once, of all conversations */
+#endif
+#define KNI_TIMED_A_JIFFY 256 /* so many segments are timed by a CPU in a jiffy, */
+#define KNI_TIMED_SHARE	  8 /* and one in so many of the others; a power of two */
 #ifndef KNI_ACTIVE_TIMEOUT_NS
 #define KNI_ACTIVE_TIMEOUT_NS 1000000000ull
 #endif

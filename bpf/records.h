@@ -13,7 +13,8 @@
 #ifndef KNI_RECORDS_H
 #define KNI_RECORDS_H
 
-#define KNI_SAMPLES 8
+#define KNI_SAMPLES 16
+#define KNI_LANES   16
 
 /* IPFIX flowEndReason (IANA, element 136) */
 enum kni_flow_end_reason {
@@ -61,6 +62,7 @@ struct kni_flow_record {
 	u32 resets[2];
 	u32 handshake_ns[2]; /* [0] SYN to SYN/ACK, [1] SYN/ACK to ACK; 0: not in this record */
 	u16 rtt_samples[2][KNI_SAMPLES]; /* 5 bits exponent, 11 bits mantissa: (x & 2047) << (x >> 11) ns */
+	u16 rtt_lanes[2][KNI_LANES]; /* counts of (x >> 11) * 1024 + (x & 2047) >> rtt_shift, modulo 16 */
 	u16 packet_bytes_min[2]; /* 0: no packet */
 	u16 packet_bytes_max[2];
 	u16 src_port; /* ICMP: type and code as ports, paired by request and reply */
@@ -77,10 +79,11 @@ struct kni_flow_record {
 	u8 flow_direction;
 	u8 biflow_direction;
 	u8 local_socket; /* TC egress saw a socket of this node */
-	u8 reserved[3];
+	u8 rtt_shift[2];
+	u8 reserved[1];
 };
 
-_Static_assert(sizeof(struct kni_flow_record) == 248, "with the ring's header of 8 the step is 256");
+_Static_assert(sizeof(struct kni_flow_record) == 344, "a multiple of the ring's alignment");
 
 /* The drops of one (reason, call site, namespace, interface, conversation) since the last tick. */
 struct kni_drop_record {

@@ -54,11 +54,12 @@ union kni_state {
 
 struct kni_hot {
 	u64 count[2]; /* packets << 40 | bytes, not exported yet */
-	u64 probe[2]; /* sequence end << 32 | time in 64 ns | 1; 0: none is under way */
 	union kni_state state;
 	u32 last; /* last and first packet since the last export, in 65.536 us, one aligned 64-bit word; */
 	u32 first; /* first 0: none */
 	u32 highest[2]; /* sequence end */
+	u32 acknowledged[2]; /* by side, of the other's */
+	u32 reserved[2];
 	u16 longest[2];
 	u16 shortest[2]; /* 65535 - length, so that zero means none */
 };
@@ -95,13 +96,15 @@ struct kni_cold {
 	u32 rtt_least[2]; /* ~ns, so that zero means none */
 	u32 rtt_most[2]; /* ns */
 	u16 rtt_samples[2][KNI_SAMPLES];
+	u16 rtt_lanes[2][KNI_LANES];
 	u32 syn_sequence;
 	u32 shaken_at; /* last step of the handshake, in 64 ns */
 	struct kni_identity identity;
-	u8 reserved[40];
+	u8 rtt_shift[2];
+	u8 reserved[6];
 };
 
-_Static_assert(sizeof(struct kni_cold) == 256, "four cache lines");
+_Static_assert(sizeof(struct kni_cold) == 320, "five cache lines");
 
 /* What every packet at a hook ends as: exactly one of these. */
 enum kni_outcome {

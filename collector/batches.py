@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from collector.drop_names import NamedDrops
+from collector.round_trips import to_quantiles
 from schemas import drop_batch, flow_batch
 from schemas.flow_batch import ADDRESS, SAMPLES, TIME
 
@@ -107,12 +108,15 @@ def to_strings(texts: list[str]) -> pa.Array:
     return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
 
 
-def _samples(samples: npt.NDArray[np.uint16], counts: npt.NDArray[np.uint32]) -> pa.Array:
-    """Reservoirs in nanoseconds; what stands behind the last sample is of an earlier record, and becomes 0."""
+def _samples(records: Records, place: int) -> pa.Array:
+    """Round trips in nanoseconds; what stands behind the last sample is of an earlier record, and becomes 0."""
+    samples, counts = records["rtt_samples"][:, place], records["rtt_count"][:, place]
     nanoseconds = np.zeros(samples.shape, np.uint32)
-    measured = np.flatnonzero(counts)
+    measured, many = np.flatnonzero(counts), np.flatnonzero(counts > SAMPLES)
     held = counts[measured, np.newaxis] > _PLACES
     nanoseconds[measured] = np.where(held, to_nanoseconds(samples[measured]), np.uint32(0))
+    if len(many):
+        nanoseconds[many] = to_quantiles(records[many], place)
     items = _adopt(pa.uint32(), nanoseconds.reshape(-1))
     return pa.Array.from_buffers(_SAMPLE_LIST, len(samples), [None], children=[items])
 
@@ -135,7 +139,7 @@ def _address(name: str) -> _Take:
 
 
 def _reservoir(place: int) -> _Take:
-    return lambda records: _samples(records["rtt_samples"][:, place], records["rtt_count"][:, place])
+    return lambda records: _samples(records, place)
 
 
 _SAME: Final = (

@@ -1,7 +1,7 @@
 """Latencies in flow records to histograms for Prometheus: cumulative since the start, octaves wide. Pure.
 
-A record says how many round trips it measured and holds up to eight of them. Each sample then stands for an equal share
-of the count, in whole numbers that add up to it: the histogram's count is exact, its shape as good as the reservoir.
+A record says how many round trips it measured and holds up to sixteen that stand for them, each for an equal share of
+the count, in whole numbers that add up to it: the histogram's count is exact.
 """
 
 from typing import Final

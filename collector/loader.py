@@ -76,9 +76,8 @@ def load(directory: Path, settings: Settings) -> None:
     """Compile, load and pin everything into `directory`, which must not exist. Raises: LoaderError."""
     # libbcc reads it by getenv: where the few files stand that it wants of a kernel's headers.
     os.putenv("BCC_KERNEL_SOURCE", str(SOURCES / "kernel"))
-    flows = _compile(
-        ("flow_monitor.c", "flow_sweep.c"), [*flow_macros(settings), f"-DKNI_SEED={secrets.randbits(64)}ull"]
-    )
+    seed = f"-DKNI_SEED={secrets.randbits(64)}ull"
+    flows = _compile(("flow_monitor.c", "flow_hooks.c", "flow_sweep.c"), [*flow_macros(settings), seed])
     macros = _drop_macros()
     drops = _compile(("drop_monitor.c",), macros)
     if "-DKNI_HAVE_SNPRINTF" in macros:

@@ -9,7 +9,8 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-SAMPLES = 8
+SAMPLES = 16
+LANES = 16
 WAYS = 7
 SIZES = 12
 
@@ -33,6 +34,7 @@ FLOW_RECORD = np.dtype(
         ("resets", "<u4", 2),
         ("handshake_ns", "<u4", 2),
         ("rtt_samples", "<u2", (2, SAMPLES)),
+        ("rtt_lanes", "<u2", (2, LANES)),
         ("packet_bytes_min", "<u2", 2),
         ("packet_bytes_max", "<u2", 2),
         ("src_port", "<u2"),
@@ -49,7 +51,8 @@ FLOW_RECORD = np.dtype(
         ("flow_direction", "u1"),
         ("biflow_direction", "u1"),
         ("local_socket", "u1"),
-        ("reserved", "u1", 3),
+        ("rtt_shift", "u1", 2),
+        ("reserved", "u1", 1),
     ]
 )
 
@@ -81,11 +84,12 @@ STATE = np.dtype(
 HOT = np.dtype(
     [
         ("count", "<u8", 2),
-        ("probe", "<u8", 2),
         ("state", STATE),
         ("last", "<u4"),
         ("first", "<u4"),
         ("highest", "<u4", 2),
+        ("acknowledged", "<u4", 2),
+        ("reserved", "<u4", 2),
         ("longest", "<u2", 2),
         ("shortest", "<u2", 2),
     ]
@@ -119,10 +123,12 @@ COLD = np.dtype(
         ("rtt_least", "<u4", 2),
         ("rtt_most", "<u4", 2),
         ("rtt_samples", "<u2", (2, SAMPLES)),
+        ("rtt_lanes", "<u2", (2, LANES)),
         ("syn_sequence", "<u4"),
         ("shaken_at", "<u4"),
         ("identity", IDENTITY),
-        ("reserved", "u1", 40),
+        ("rtt_shift", "u1", 2),
+        ("reserved", "u1", 6),
     ]
 )
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from schemas.batch import Contract
 
-SAMPLES: Final = 8
+SAMPLES: Final = 16
 
 TIME: Final = pa.timestamp("ns", tz="UTC")
 ADDRESS: Final = pa.binary(16)
@@ -65,7 +65,9 @@ FIELDS: Final = (
     Field("rtt_sum_ns", pa.uint64(), ""),
     Field("rtt_min_ns", pa.uint32(), "0 without samples"),
     Field("rtt_max_ns", pa.uint32(), ""),
-    Field("rtt_samples", _SAMPLE_LIST, "a uniform reservoir of min(8, count) samples in ns, the rest 0"),
+    Field(
+        "rtt_samples", _SAMPLE_LIST, "in ns: all up to 16; of more their quantiles at 1/32, 3/32 … 31/32. The rest 0"
+    ),
     Field("reverse_rtt_count", pa.uint32(), "samples of: server's data passes here until the client's ACK passes here"),
     Field("reverse_rtt_sum_ns", pa.uint64(), ""),
     Field("reverse_rtt_min_ns", pa.uint32(), ""),

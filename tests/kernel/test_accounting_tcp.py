@@ -1,16 +1,20 @@
 """TCP segments to latencies: handshake, round trips, retransmissions, and what a record says of its ends."""
 
 from collections.abc import Iterator
+from itertools import count
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from collector.records import InterfaceKind
+from collector.round_trips import to_quantiles
 from collector.sweep import Policy
 from tests.kernel.flow_kernel import LOOPBACK, FlowKernel, Hook
 from tests.kernel.frames import CLIENT_V6, MILLISECOND, SERVER_V6, Connection, counts, endpoints, near, total
 
 AT_ONCE = Policy(quiet_ns=0)
+PORTS = count(42_000)
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +29,8 @@ def at_pod(flows: FlowKernel) -> Iterator[None]:
 
 @pytest.fixture
 def tcp(flows: FlowKernel) -> Connection:
-    return Connection(flows)
+    """One that nothing is remembered of."""
+    return Connection(flows, client_port=next(PORTS))
 
 
 def test_the_handshake_is_timed_in_both_halves(tcp: Connection) -> None:
@@ -53,7 +58,7 @@ def test_a_repeated_syn_is_timed_from_the_last_one(tcp: Connection) -> None:
     assert total(records, "retransmits") == [1, 0]
 
 
-def test_a_round_trip_lasts_until_the_ack_that_covers_the_data(tcp: Connection) -> None:
+def test_a_round_trip_lasts_until_the_ack_of_the_datas_end(tcp: Connection) -> None:
     tcp.from_client(0, "PA", seq=101, ack=901, data=b"q" * 50)
     tcp.from_server(10, "A", seq=901, ack=151)
     tcp.from_server(12, "PA", seq=901, ack=151, data=b"r" * 500)
@@ -77,6 +82,25 @@ def test_an_ack_of_earlier_data_is_no_round_trip(tcp: Connection) -> None:
     assert total(tcp.kernel.flush(), "rtt_count") == [0, 0]
 
 
+def test_each_segment_of_a_burst_is_timed_by_the_ack_of_its_own_end(tcp: Connection) -> None:
+    for n in range(10):
+        tcp.from_client(n, "A", seq=101 + n * 50, ack=901, data=b"q" * 50)
+    for n in range(1, 10, 2):
+        tcp.from_server(100 + n, "A", seq=901, ack=151 + n * 50)
+    (record,) = tcp.kernel.flush()
+    assert record["rtt_count"].tolist() == [5, 0]
+    assert near(record["rtt_min_ns"][0], 100)
+    assert near(record["rtt_max_ns"][0], 100)
+
+
+def test_an_ack_that_comes_again_is_no_second_round_trip(tcp: Connection) -> None:
+    tcp.from_client(0, "PA", seq=101, ack=901, data=b"q" * 50)
+    tcp.from_server(10, "A", seq=901, ack=151)
+    tcp.from_server(11, "A", seq=901, ack=101)
+    tcp.from_server(12, "A", seq=901, ack=151)
+    assert total(tcp.kernel.flush(), "rtt_count") == [1, 0]
+
+
 def test_a_retransmission_is_counted_and_its_ack_is_no_sample(tcp: Connection) -> None:
     tcp.from_client(0, "PA", seq=101, ack=901, data=b"q" * 50)
     tcp.from_client(200, "PA", seq=101, ack=901, data=b"q" * 50)
@@ -95,15 +119,47 @@ def test_sequence_numbers_wrap_around(tcp: Connection) -> None:
     assert record["retransmits"].tolist() == [0, 0]
 
 
-def test_the_reservoir_keeps_eight_of_many_samples(tcp: Connection) -> None:
-    for n in range(200):
-        tcp.from_client(n * 2, "PA", seq=100 + n * 10, ack=1, data=b"q" * 10)
-        tcp.from_server(n * 2 + 1 + n / 1000, "A", seq=1, ack=110 + n * 10)
-    (record,) = tcp.kernel.flush()
+def exchange(tcp: Connection, round_trips_ms: npt.NDArray[np.float64]) -> npt.NDArray[np.void]:
+    """Questions and ACKs with these round trips: the records of it."""
+    for n, round_trip in enumerate(round_trips_ms):
+        tcp.from_client(n / 1000, "PA", seq=100 + n * 10, ack=1, data=b"q" * 10)
+        tcp.from_server(n / 1000 + round_trip, "A", seq=1, ack=110 + n * 10)
+    return tcp.kernel.flush()
+
+
+def test_of_many_round_trips_sixteen_are_kept_and_all_are_in_lanes(tcp: Connection) -> None:
+    (record,) = exchange(tcp, 1 + np.arange(200) / 1000)
     samples = [to_ns(sample) for sample in record["rtt_samples"][0]]
-    assert int(record["rtt_count"][0]) == 200
+    assert int(record["rtt_count"][0]) == int(record["rtt_lanes"][0].sum()) == 200
     assert all(0.99 * MILLISECOND < sample < 1.21 * MILLISECOND for sample in samples)
-    assert max(samples) > 1.02 * MILLISECOND, "not the first eight"
+    assert max(samples) > 1.02 * MILLISECOND, "not the first sixteen"
+
+
+def shapes() -> dict[str, npt.NDArray[np.float64]]:
+    """Round trips in milliseconds."""
+    random = np.random.default_rng(7)
+    return {
+        "a sender's bursts": random.lognormal(np.log(0.3), 0.8, 300),
+        "all about the same, and two far away": np.r_[0.05, 200, random.normal(5, 0.05, 298)],
+        "far away ones last": np.r_[random.normal(5, 0.05, 298), 200, 0.002],
+        "two far apart": np.r_[random.normal(0.05, 0.002, 180), random.normal(40, 0.5, 120)],
+        "rising over five decades": np.geomspace(0.001, 500, 300),
+        "falling over five decades": np.geomspace(500, 0.001, 300),
+        "one value": np.full(300, 0.123),
+    }
+
+
+@pytest.mark.parametrize("shape", list(shapes()))
+def test_the_sixteen_that_stand_for_many_round_trips_are_their_quantiles(tcp: Connection, shape: str) -> None:
+    round_trips = shapes()[shape]
+    records = exchange(tcp, round_trips)
+    assert records["rtt_count"].tolist() == [[300, 0]]
+    found = to_quantiles(records, 0)[0] / MILLISECOND
+    is_wide = round_trips.max() > 10**5 * round_trips.min()  # a lane holds an octave then
+    assert np.median(found) == pytest.approx(np.median(round_trips), rel=0.15 if is_wide else 0.05)
+    ranks = np.searchsorted(np.sort(round_trips), [found * 0.98, found * 1.02]) / len(round_trips)
+    wanted = (np.arange(16) + 0.5) / 16
+    assert np.maximum(ranks[0] - wanted, wanted - ranks[1]).max() < 1 / 16
 
 
 def test_flags_are_those_of_the_record(tcp: Connection) -> None:

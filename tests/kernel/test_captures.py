@@ -15,7 +15,7 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 from scapy.utils import RawPcapReader, wrpcap
 
-from collector.records import InterfaceKind, Outcome
+from collector.records import SAMPLES, InterfaceKind, Outcome
 from tests.kernel.flow_kernel import LOOPBACK, FlowKernel
 from tests.kernel.frames import MAC, to_text
 
@@ -169,8 +169,8 @@ def test_packets_and_bytes_of_every_conversation_are_equal(flows: FlowKernel, ca
 
 def test_the_median_round_trip_is_that_of_tshark(flows: FlowKernel, capture: Path) -> None:
     records = replay(flows, capture)
-    places = np.minimum(records["rtt_count"], 8)
-    kept = np.arange(8) < places[:, :, None]
+    places = np.minimum(records["rtt_count"], SAMPLES)
+    kept = np.arange(SAMPLES) < places[:, :, None]
     ours = np.median([(int(x) & 2047) << (int(x) >> 11) for x in records["rtt_samples"][kept]])
     theirs = np.median([float(row["tcp.analysis.ack_rtt"]) * 1e9 for row in told_by_tshark(capture) if rtt(row)])
     assert abs(ours - theirs) <= max(0.05 * theirs, 50_000)

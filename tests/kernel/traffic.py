@@ -16,7 +16,7 @@ from collector.sweep import Policy, Sweeper
 from tests.kernel.flow_kernel import FlowKernel
 
 STATE = np.dtype(
-    [("random", "<u8"), ("packets", "<u4"), ("sequence", "<u4"), ("conversations", "<u4"), ("has_flags", "<u4")]
+    [("random", "<u8"), ("packets", "<u4"), ("conversations", "<u4"), ("has_flags", "<u4"), ("reserved", "<u4")]
 )
 FRAME = bytes([*bytes(12), 8, 0, 0x45, 0, 0, 50, *bytes(4), 64, 6, *bytes(22), 0x50, *bytes(17)])
 LONG_FRAME = FRAME + bytes(136)

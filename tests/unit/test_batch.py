@@ -126,7 +126,7 @@ NAMED = {b"schema": b"flows/1"}
         (stream(records(flow_batch.SCHEMA)), "wrong_schema"),
         (without("packets", pa.array([None], pa.uint64())), "wrong_schema"),
         (without("interface", NO_NAME), "wrong_schema"),
-        (without("rtt_samples", pa.array([[None] * 8], pa.list_(pa.uint32(), 8))), "wrong_schema"),
+        (without("rtt_samples", pa.array([[None] * 16], pa.list_(pa.uint32(), 16))), "wrong_schema"),
         (stream(records(flow_batch.SCHEMA), metadata=NAMED), "wrong_header"),
         (stream(records(flow_batch.SCHEMA), metadata=NAMED | {b"header": b'{"node": 3}'}), "wrong_header"),
         (

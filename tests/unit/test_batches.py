@@ -59,7 +59,7 @@ def a_record() -> npt.NDArray[np.void]:
         "local_socket": 1,
     }.items():
         record[name] = value
-    record["rtt_samples"][0] = [[20, 40, 1, 1, 1, 1, 1, 1], [9] * 8]
+    record["rtt_samples"][0] = [[20, 40, *[1] * 14], [9] * 16]
     record["src_addr"] = np.void(CLIENT)
     record["dst_addr"] = np.void(SERVER)
     record["outer_src_addr"] = np.void(SERVER)
@@ -109,12 +109,12 @@ def test_each_field_of_a_flow_record_is_in_its_column() -> None:
         "rtt_sum_ns": 60,
         "rtt_min_ns": 20,
         "rtt_max_ns": 40,
-        "rtt_samples": [20, 40, 0, 0, 0, 0, 0, 0],
+        "rtt_samples": [20, 40, *[0] * 14],
         "reverse_rtt_count": 0,
         "reverse_rtt_sum_ns": 0,
         "reverse_rtt_min_ns": 0,
         "reverse_rtt_max_ns": 0,
-        "reverse_rtt_samples": [0] * 8,
+        "reverse_rtt_samples": [0] * 16,
         "vni": 9,
         "outer_src_addr": SERVER,
         "outer_dst_addr": bytes(16),

@@ -92,5 +92,6 @@ def test_marks_have_the_same_bits_in_c_and_python(tmp_path: Path) -> None:
     assert [int(value) for value in told] == [mark.value for mark in records.Mark]
 
 
-def test_a_record_and_its_header_in_the_ring_step_by_256_bytes() -> None:
-    assert records.FLOW_RECORD.itemsize + 8 == 256
+def test_records_stand_without_gaps_in_the_ring() -> None:
+    """The kernel begins each record at a multiple of 8 (kernel/bpf/ringbuf.c)."""
+    assert (records.FLOW_RECORD.itemsize % 8, records.DROP_RECORD.itemsize % 8) == (0, 0)
