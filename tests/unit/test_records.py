@@ -95,3 +95,8 @@ def test_marks_have_the_same_bits_in_c_and_python(tmp_path: Path) -> None:
 def test_records_stand_without_gaps_in_the_ring() -> None:
     """The kernel begins each record at a multiple of 8 (kernel/bpf/ringbuf.c)."""
     assert (records.FLOW_RECORD.itemsize % 8, records.DROP_RECORD.itemsize % 8) == (0, 0)
+
+
+def test_operators_are_told_how_many_records_the_ring_holds() -> None:
+    told = (SOURCES.parent / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert f"`KNI_RING_BYTES / {records.FLOW_RECORD.itemsize + 8}` flow records" in told
