@@ -23,7 +23,7 @@ def embedded() -> Iterator[str]:
 @pytest.fixture
 def node(request: pytest.FixtureRequest) -> Iterator[Veths]:
     """A node's namespace with the veth v0, 10.9.0.1, to a peer, 10.9.0.2; without IPv6, whose chatter nobody counts."""
-    with veths(f"kc{os.getpid() % 10_000}") as made:
+    with veths(f"kc{os.getpid()}") as made:
         for name in (made.node, made.peer):
             run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
             run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")

@@ -21,7 +21,7 @@ from standalone.settings import child_environment
 from tests.deadline import Eventually
 from tests.programs import ENDS_WITH_TEST
 
-NEAR, FAR, NAMESPACE = "kniup0", "kniup1", "kni-up-far"
+NEAR, FAR, NAMESPACE = (f"{name}{os.getpid()}" for name in ("kniup", "kniua", "kni-up-"))
 NEAR_ADDRESS, FAR_ADDRESS = "10.222.77.1", "10.222.77.2"
 STOP_SECONDS = 60
 PORT = 7777
@@ -78,7 +78,7 @@ def wire() -> Iterator[None]:
 def place(tmp_path: Path) -> Iterator[Place]:
     """Free addresses, a data directory and pins of its own; pins that a killed collector left are removed."""
     kafka, clickhouse, collector, aggregator = free_addresses(4)
-    pins = Path("/run/kubenetinsight/bpf-up-test")
+    pins = Path(f"/run/kubenetinsight/bpf-up-test-{os.getpid()}")
     environment = {
         "KNI_NODE": "up-test",
         "KNI_KAFKA_LISTEN": kafka,

@@ -19,7 +19,7 @@ from tests.programs import ENDS_WITH_TEST
 NewCollector = Callable[..., Collector]
 COLLECTOR = (*PYTHON, "collector")
 WITHOUT_BTF = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh")
-NEAR, FAR = "knifault0", "knifault1"
+NEAR, FAR = f"knif{os.getpid()}", f"knig{os.getpid()}"
 UNTOUCHED = {"KNI_UPLINKS": "", "KNI_PODS": "", "KNI_NODE": "kf-node", "KNI_COLLECTOR_LISTEN": "127.0.0.1:0"}
 
 

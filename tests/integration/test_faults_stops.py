@@ -18,9 +18,9 @@ from tests.deadline import Eventually
 from tests.integration.kafka_broker import free_ports
 from tests.programs import ENDS_WITH_TEST, stop
 
-NEAR, FAR = "knistop0", "knistop1"
+NEAR, FAR = f"knis{os.getpid()}", f"knit{os.getpid()}"
 NODE = "stop-test"
-PINS = Path("/run/kubenetinsight/bpf-stop-test")
+PINS = Path(f"/run/kubenetinsight/bpf-stop-test-{os.getpid()}")
 TRAFFIC = "its programs keep ledgers"
 LEDGERS = STATE / LAB / "ledger"
 STOP_SECONDS = 60

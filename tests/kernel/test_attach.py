@@ -29,7 +29,7 @@ def pins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pins]:
 
 @pytest.fixture
 def node() -> Iterator[Veths]:
-    with veths("kcat") as made:
+    with veths(f"kcat{os.getpid()}") as made:
         made.add("v0")
         yield made
 

@@ -1,6 +1,7 @@
 """The routing socket to interfaces, addresses and routes, held against what iproute2 made and says."""
 
 import json
+import os
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.kernel.collector_veths import Veths, run, veths
 
 @pytest.fixture
 def node() -> Iterator[Veths]:
-    with veths("kcnl") as made:
+    with veths(f"kcnl{os.getpid()}") as made:
         yield made
 
 
