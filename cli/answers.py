@@ -49,7 +49,10 @@ def flows(options: argparse.Namespace, settings: Settings) -> int:
 
 def sql(options: argparse.Namespace, settings: Settings) -> int:
     """Any query of one's own."""
-    show(ClickHouse(settings).ask(options.query), "", form=options.output)
+    query = " ".join(options.query)
+    if not query.strip():
+        raise Complaint("the query is empty: write one, such as 'SELECT count() FROM flows'")
+    show(ClickHouse(settings).ask(query), "", form=options.output)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it says on its own what a Complaint says better
 
 
+_TELLING: Final = (
+    r"Code: \d+\. .*?(?=: While |\. In scope |\(for url|$)|Failed to resolve '\S+'|\[Errno \d+\] [\w ]+|timed out"
+)
+
+
 class Answer(NamedTuple):
     """A result as it came: one name a column, one tuple a row."""
 
@@ -29,6 +34,7 @@ class ClickHouse:
 
     def __init__(self, settings: Settings) -> None:
         self._where = settings.clickhouse
+        self._database = settings.clickhouse_database
         try:
             self._client: Client = clickhouse_connect.get_client(
                 dsn=settings.clickhouse,
@@ -38,9 +44,10 @@ class ClickHouse:
                 connect_timeout=5,
             )
         except (ClickHouseError, OSError) as error:
-            raise Complaint(
+            raise self._complaint(
+                error,
                 f"ClickHouse does not answer at {self._where} ({_short(error)}): is it running? "
-                "KNI_CLICKHOUSE says where it is"
+                "KNI_CLICKHOUSE says where it is",
             ) from error
 
     def ask(self, sql: str, parameters: dict[str, object] | None = None) -> Answer:
@@ -48,11 +55,32 @@ class ClickHouse:
         try:
             result = self._client.query(sql, parameters=parameters or {})
         except (ClickHouseError, OSError) as error:
-            raise Complaint(f"ClickHouse at {self._where} refused the query: {_short(error)}") from error
+            raise self._complaint(error, f"ClickHouse at {self._where} refused the query: {_short(error)}") from error
         return Answer(tuple(result.column_names), [tuple(row) for row in result.result_rows])
+
+    def _complaint(self, error: Exception, otherwise: str) -> Complaint:
+        """What can be done about an error, where its code tells."""
+        code = re.search(r"Code: (\d+)\.", str(error))
+        match code[1] if code else "":
+            case "81":
+                return Complaint(
+                    f"ClickHouse at {self._where} has no database {self._database}: "
+                    "make it with `kubenetinsight aggregator schema`, or name another in KNI_CLICKHOUSE_DATABASE"
+                )
+            case "516":
+                return Complaint(
+                    f"ClickHouse at {self._where} does not let this user in ({_short(error)}): "
+                    "set KNI_CLICKHOUSE_USER and KNI_CLICKHOUSE_PASSWORD_FILE"
+                )
+            case "60":
+                return Complaint(
+                    f"{otherwise}; if it is a table of KubeNetInsight: KNI_CLICKHOUSE_DATABASE is {self._database}, "
+                    "and `kubenetinsight aggregator schema` makes what is missing"
+                )
+        return Complaint(otherwise)
 
 
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
-    telling = re.search(r"Code: \d+\. .*?(?=: While |\(for url|$)|\[Errno \d+\] [\w ]+|timed out", text)
+    telling = re.search(_TELLING, text)
     return (telling.group(0) if telling else text)[:400].strip()

@@ -39,7 +39,7 @@ def write_json(answer: Answer, stream: TextIO, *, extra: Iterable[tuple[str, obj
 def _show_table(answer: Answer, title: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 400)
     if not answer.rows:
-        console.print(f"[bold]{title}[/bold]\n  nothing in this range\n")
+        console.print(f"[bold]{title}[/bold]\n  nothing in this range\n" if title else "no rows")
         return
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
     for index, column in enumerate(answer.columns):

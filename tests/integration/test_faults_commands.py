@@ -3,11 +3,13 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from standalone.address import Address, address_of, bound_socket
+from tests.integration.aggregator_world import Store
 from tests.integration.refusals import PYTHON, as_nobody, environment, refusal
 
 NOWHERE = {"KNI_CLICKHOUSE": "http://127.0.0.1:1", "KNI_KAFKA": "127.0.0.1:1"}
@@ -44,7 +46,13 @@ def test_a_server_that_is_away_is_named_with_the_setting_that_says_where_it_is(
     ("words", "message"),
     [
         (("nothing",), "invalid choice: 'nothing' (choose from 'summary',"),
-        (("summary", "--since", "soon"), "'soon' is no length of time: write 30s, 15m, 2h or 1d"),
+        (("summary", "--since", "soon"), "'soon' is no length of time: write 30s, 15m, 2h or 1d, at most 366d"),
+        (("edges", "--since", "0s"), "'0s' is no length of time"),
+        (("edges", "--since", "900d"), "'900d' is no length of time"),
+        (("flows", "--folow"), "kubenetinsight flows: error: unrecognized arguments: --folow"),
+        (("summary", "--namespace", "shop"), "kubenetinsight summary: error: unrecognized arguments: --namespace shop"),
+        (("status", "--since", "1h"), "kubenetinsight status: error: unrecognized arguments: --since 1h"),
+        (("flows", "--follow", "--namespace", "shop"), "as they come, all and without names: leave --namespace out"),
         (("edges", "--limit", "-1"), "'-1' is no number of rows: write one from 1 to 1000000"),
         (("flows", "-o", "xml"), "invalid choice: 'xml'"),
         (("sql",), "the following arguments are required: query"),
@@ -64,6 +72,15 @@ def test_a_word_that_is_not_understood_is_told_with_what_may_stand_there(words: 
 @pytest.mark.parametrize(
     ("words", "settings", "message"),
     [
+        (("summary",), {"KNI_CLICKHOUSE": "db:8123"}, "KNI_CLICKHOUSE is 'db:8123': set something such as http://"),
+        (("summary",), {"KNI_CLICKHOUSE_DATABASE": "a b"}, "KNI_CLICKHOUSE_DATABASE is 'a b': set something such as"),
+        (("status",), {"KNI_KAFKA": "broker"}, "KNI_KAFKA is 'broker': set something such as 127.0.0.1:9092"),
+        (("sql", " "), {}, "the query is empty: write one, such as 'SELECT count() FROM flows'"),
+        (
+            ("summary",),
+            {"KNI_CLICKHOUSE": "http://no.invalid"},
+            "at http://no.invalid (Failed to resolve 'no.invalid'): is",
+        ),
         (("summary",), {"KNI_CLICKHOUSE_PASSWORD_FILE": "/none"}, "KNI_CLICKHOUSE_PASSWORD_FILE: cannot read /none"),
         (("up",), {"KNI_KAFKA_LISTEN": "9092"}, "KNI_KAFKA_LISTEN: '9092' is not an address: write HOST:PORT"),
         (("up",), {"KNI_CLICKHOUSE_LISTEN": "x"}, "KNI_CLICKHOUSE_LISTEN: 'x' is not an address: write HOST:PORT"),
@@ -91,6 +108,22 @@ def test_a_wrong_setting_is_told_before_anything_starts(
     assert message in said
 
 
+def test_without_a_word_it_tells_what_there_is_and_how_to_begin() -> None:
+    said = {words: said_by(*words) for words in ((), ("help",), ("--help",))}
+    assert [done.returncode for done in said.values()] == [2, 0, 0]
+    assert len({done.stdout for done in said.values()}) == 1
+    assert "first steps:  kubenetinsight demo --keep" in said["help",].stdout
+
+
+def test_it_tells_its_version() -> None:
+    assert said_by("--version").stdout == f"kubenetinsight {version('kubenetinsight')}\n"
+
+
+def said_by(*words: str) -> subprocess.CompletedProcess[str]:
+    command = kubenetinsight(*words)
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+
+
 @pytest.mark.parametrize("words", [("lab",), ("demo", "--duration", "1")], ids=" ".join)
 def test_a_lab_by_somebody_who_is_not_root_is_told(words: tuple[str, ...], tmp_path: Path) -> None:
     said = refusal((*as_nobody(), *kubenetinsight(*words)), {"TMPDIR": str(tmp_path)})
@@ -106,6 +139,34 @@ def test_up_by_somebody_who_may_not_count_packets_is_told_before_anything_starts
     assert said.startswith(
         "kubenetinsight up: this process lacks CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON: run it as root, or give it"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"KNI_CLICKHOUSE_DATABASE": "none"}, "has no database none: make it with `kubenetinsight aggregator schema`"),
+        (
+            {"KNI_CLICKHOUSE_DATABASE": "default"},
+            "KNI_CLICKHOUSE_DATABASE is default, and `kubenetinsight aggregator sch",
+        ),
+        ({"KNI_CLICKHOUSE_USER": "nobody"}, "does not let this user in (Code: 516. DB::Exception: nobody: Authenticat"),
+    ],
+    ids=["no database", "no tables", "no user"],
+)
+def test_a_clickhouse_that_is_not_prepared_is_told_with_what_to_do(
+    store: Store, settings: dict[str, str], *, message: str
+) -> None:
+    said = refusal(kubenetinsight("edges"), {"KNI_CLICKHOUSE": store.url, **settings})
+    assert said.startswith(f"kubenetinsight: ClickHouse at {store.url} ")
+    assert message in said
+    assert len(said) < 400
+
+
+def test_a_query_may_stand_without_quotes_and_without_rows(store: Store) -> None:
+    words = ("sql", "SELECT", "1", "AS", "one", "WHERE", "dummy", "=", "1")
+    settings = environment(KNI_CLICKHOUSE=store.url, KNI_CLICKHOUSE_DATABASE="system")
+    done = subprocess.run(kubenetinsight(*words), env=settings, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no rows\n", "")
 
 
 @contextmanager
