@@ -69,16 +69,6 @@ static __always_inline void measure(struct dropped *packet)
 	packet->packets = gso_segs ? gso_segs : count_segments(packet, shared, gso_size);
 }
 
-/* In the place of ICMP's destination port: the other half of an echo, else the code; as kni_parse_icmp does. */
-static __always_inline u16 icmp_counterpart(u8 protocol, u8 type, u8 code)
-{
-	u8 request = protocol == KNI_ICMPV6 ? 128 : 8, reply = protocol == KNI_ICMPV6 ? 129 : 0;
-
-	if (type == request)
-		return reply;
-	return type == reply ? request : code;
-}
-
 /* Ports, or what kni_parse_icmp gives in their place; the flags of TCP are the result. */
 static __always_inline u64 read_transport(struct kni_drop_key *key, u8 *at, s32 room)
 {
@@ -96,7 +86,7 @@ static __always_inline u64 read_transport(struct kni_drop_key *key, u8 *at, s32 
 	case KNI_ICMP:
 	case KNI_ICMPV6:
 		key->src_port = bytes[0];
-		key->dst_port = icmp_counterpart(key->protocol, bytes[0], bytes[1]);
+		key->dst_port = kni_icmp_counterpart(key->protocol, bytes[0], bytes[1]);
 		break;
 	}
 	return key->protocol == KNI_TCP && room > TCP_FLAGS_AT ? bytes[TCP_FLAGS_AT] : 0;

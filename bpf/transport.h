@@ -57,19 +57,28 @@ static __always_inline u32 kni_parse_udp(struct kni_cursor *cursor, struct kni_p
 	return KNI_PARSED;
 }
 
-/* Type and code stand for ports; a reply has its request's, turned round (as Zeek has it). */
+/* In the place of ICMP's destination port: the other half of an echo, else the code (as Zeek has it). */
+static __always_inline u16 kni_icmp_counterpart(u8 protocol, u8 type, u8 code)
+{
+	u8 request = protocol == KNI_ICMPV6 ? 128 : 8, reply = protocol == KNI_ICMPV6 ? 129 : 0;
+
+	if (type == request)
+		return reply;
+	return type == reply ? request : code;
+}
+
+/* Type and code stand for ports; a reply has its request's, turned round. */
 static __always_inline u32 kni_parse_icmp(struct kni_cursor *cursor, struct kni_packet *packet)
 {
 	struct kni_icmp_header *icmp = kni_take(cursor, sizeof(*icmp));
 
 	if (!icmp)
 		return kni_missing(cursor);
-	u32 v6 = packet->identity.protocol == KNI_ICMPV6;
-	u8 request = v6 ? 128 : 8, reply = v6 ? 129 : 0;
+	u8 protocol = packet->identity.protocol;
 
-	packet->is_reply = icmp->type == reply;
+	packet->is_reply = icmp->type == (protocol == KNI_ICMPV6 ? 129 : 0);
 	packet->identity.port[0] = icmp->type;
-	packet->identity.port[1] = icmp->type == request ? reply : packet->is_reply ? request : icmp->code;
+	packet->identity.port[1] = kni_icmp_counterpart(protocol, icmp->type, icmp->code);
 	return KNI_PARSED;
 }
 
