@@ -87,6 +87,7 @@ static __always_inline void kni_forget_sequences(struct kni_hot *hot)
 {
 	hot->acknowledged[0] = hot->acknowledged[1] = 0;
 	hot->highest[0] = hot->highest[1] = 0;
+	hot->gap_begin = hot->gap_end = 0;
 }
 
 static __always_inline void kni_note_handshake(struct kni_cold *cold, const struct kni_packet *packet, u32 events,
@@ -95,16 +96,23 @@ static __always_inline void kni_note_handshake(struct kni_cold *cold, const stru
 	u32 at = kni_in_64_ns(now) | 1, before = cold->shaken_at;
 	u64 ns = kni_at_most_u32(kni_elapsed_ns(before, at));
 
-	if (events & KNI_SYN_CAME)
+	if (events & KNI_SYN_CAME) {
 		cold->syn_sequence = packet->sequence;
+		cold->round_trip = 0;
+	}
 	if (events & (KNI_SYN_CAME | KNI_SYN_ACK_CAME))
 		cold->shaken_at = at;
 	if (!before || !ns)
 		return;
-	if (events & KNI_ANSWERED)
+	if (events & KNI_ANSWERED) {
 		__sync_fetch_and_add(&cold->handshake_ns, ns);
-	if (events & KNI_ACKNOWLEDGED)
+		cold->round_trip = kni_to_float16(ns);
+	}
+	if (events & KNI_ACKNOWLEDGED) {
 		__sync_fetch_and_add(&cold->handshake_ns, ns << 32);
+		if (cold->round_trip)
+			cold->round_trip = kni_to_float16(kni_at_most_u32(kni_from_float16(cold->round_trip) + ns));
+	}
 }
 
 /* Order of the halves as in kni_cold.connections. */
@@ -195,7 +203,7 @@ static __always_inline u32 kni_follow(struct kni_hot *hot, struct kni_cold *cold
 		kni_move_state(hot, packet, cold->syn_sequence == packet->sequence, seen);
 	if (seen->events & KNI_BEGAN_ANEW)
 		kni_forget_sequences(hot);
-	seen->retransmitted = kni_follow_data(hot, packet, frame, clock, segments.sent);
+	seen->retransmitted = kni_follow_data(hot, cold, packet, frame, clock, segments.sent);
 	seen->rtt_ns = kni_follow_ack(hot, packet, frame, segments.acknowledged);
 	if (seen->events || seen->retransmitted || seen->rtt_ns || packet->tcp_flags & KNI_RST)
 		kni_note(cold, packet, seen, frame);

@@ -4,8 +4,8 @@
  *
  * A segment under way is remembered by its conversation, its side and the end of its sequence numbers. The first ACK of
  * exactly that number is one sample, as in tshark's tcp.analysis.ack_rtt; SYN and FIN are segments, too. A segment that
- * ends at or below the highest sequence number seen is a retransmission, a super-packet with all its segments: it is not
- * timed, nor is what it repeats (Karn and Partridge, 1987).
+ * ends at or below the highest sequence number seen, and was not overtaken, is a retransmission, a super-packet with all
+ * its segments: it is not timed, nor is what it repeats (Karn and Partridge, 1987).
  *
  * All conversations share one array of segments under way: who comes later to a place takes it, and the earlier one has
  * no sample. A busy CPU does not time all of them; which ones, a hash says: what is chosen by its place in a burst (say,
@@ -14,9 +14,8 @@
 #ifndef KNI_LATENCY_H
 #define KNI_LATENCY_H
 
-#include "clock.h"
 #include "limits.h"
-#include "packet.h"
+#include "overtaken.h"
 
 /* What one packet adds to the cold half. */
 struct kni_observation {
@@ -36,24 +35,6 @@ struct kni_segments {
 	struct kni_segment sent;
 	struct kni_segment acknowledged;
 };
-
-static __always_inline u32 kni_in_64_ns(u64 ns)
-{
-	return ns >> 6;
-}
-
-/* The time between two such readings; 0 where a capture runs backwards. */
-static __always_inline u64 kni_elapsed_ns(u32 from, u32 to)
-{
-	s32 elapsed = to - from;
-
-	return elapsed > 0 ? (u64)elapsed << 6 : 0;
-}
-
-static __always_inline u64 kni_at_most_u32(u64 ns)
-{
-	return ns > 0xffffffffull ? 0xffffffffull : ns;
-}
 
 /* How many sequence numbers it takes: FIN and SYN one each. */
 static __always_inline u32 kni_sequence_numbers(const struct kni_packet *packet)
@@ -81,20 +62,25 @@ static __always_inline u32 kni_is_timed(struct kni_clock *clock, u64 key)
 #endif
 }
 
-static __always_inline u32 kni_follow_data(struct kni_hot *hot, const struct kni_packet *packet,
+/* Returns how many segments are sent again. */
+static __always_inline u32 kni_follow_data(struct kni_hot *hot, struct kni_cold *cold, const struct kni_packet *packet,
 					   const struct kni_frame *frame, struct kni_clock *clock,
 					   struct kni_segment sent)
 {
 	u32 side = packet->side & 1, used = kni_sequence_numbers(packet);
-	u32 end = packet->sequence + used, highest = hot->highest[side];
+	u32 begin = packet->sequence, end = begin + used, highest = hot->highest[side];
 
 	if (!used)
 		return 0;
 	if (highest && (s32)(end - highest) <= 0) {
+		if (kni_was_overtaken(hot, cold, frame, side, begin, end))
+			return 0;
 		if (*sent.word >> 32 == (u32)sent.key)
 			*sent.word = 0;
 		return frame->segments;
 	}
+	if (highest && (s32)(begin - highest) > 0)
+		kni_open_gap(hot, cold, frame, side, begin);
 	hot->highest[side] = end;
 	if (kni_is_timed(clock, sent.key))
 		*sent.word = sent.key << 32 | kni_in_64_ns(kni_precise_now(frame)) | 1;

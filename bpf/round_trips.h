@@ -20,33 +20,6 @@ enum {
 	KNI_WIDE = 11, /* of two octaves: the lanes hold all */
 };
 
-/*
- * 1 where a is greater, else 0; both less than 2^63. By arithmetic, which the compiler must not see through: behind each
- * branch the verifier would follow both ways to all that comes.
- */
-static __always_inline u64 kni_is_greater(u64 a, u64 b)
-{
-	u64 difference = b - a;
-
-	asm volatile("" : "+r"(difference));
-	return difference >> 63;
-}
-
-/* 5 bits exponent, 11 bits mantissa: exact to 0.05 % */
-static __always_inline u16 kni_to_float16(u64 ns)
-{
-	u64 exponent = 0;
-
-#pragma unroll
-	for (u32 bits = 16; bits; bits >>= 1) {
-		u64 step = bits * kni_is_greater(ns >> (10 + bits), 0);
-
-		ns >>= step;
-		exponent += step;
-	}
-	return exponent << 11 | ns;
-}
-
 /* Its place on a scale of 1024 steps an octave, and of 1 ns below 2048 ns. */
 static __always_inline u32 kni_step_of(u16 float16)
 {

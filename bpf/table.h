@@ -59,7 +59,8 @@ struct kni_hot {
 	u32 first; /* first 0: none */
 	u32 highest[2]; /* sequence end */
 	u32 acknowledged[2]; /* by side, of the other's */
-	u32 reserved[2];
+	u32 gap_begin; /* the sequence numbers that were jumped over last, and have not come yet; */
+	u32 gap_end; /* the same: none */
 	u16 longest[2];
 	u16 shortest[2]; /* 65535 - length, so that zero means none */
 };
@@ -100,8 +101,9 @@ struct kni_cold {
 	u32 syn_sequence;
 	u32 shaken_at; /* last step of the handshake, in 64 ns */
 	struct kni_identity identity;
+	u32 gap_at; /* when they were, in 64 ns, but for the lowest bit: whose they are, a side */
+	u16 round_trip; /* SYN to ACK, as kni_to_float16; 0: not seen */
 	u8 rtt_shift[2];
-	u8 reserved[6];
 };
 
 _Static_assert(sizeof(struct kni_cold) == 320, "five cache lines");

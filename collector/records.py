@@ -9,8 +9,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-SAMPLES = 16
-LANES = 16
+SAMPLES = LANES = 16
 WAYS = 7
 SIZES = 12
 
@@ -89,7 +88,8 @@ HOT = np.dtype(
         ("first", "<u4"),
         ("highest", "<u4", 2),
         ("acknowledged", "<u4", 2),
-        ("reserved", "<u4", 2),
+        ("gap_begin", "<u4"),
+        ("gap_end", "<u4"),
         ("longest", "<u2", 2),
         ("shortest", "<u2", 2),
     ]
@@ -127,8 +127,9 @@ COLD = np.dtype(
         ("syn_sequence", "<u4"),
         ("shaken_at", "<u4"),
         ("identity", IDENTITY),
+        ("gap_at", "<u4"),
+        ("round_trip", "<u2"),
         ("rtt_shift", "u1", 2),
-        ("reserved", "u1", 6),
     ]
 )
 

@@ -51,7 +51,7 @@ FIELDS: Final = (
     Field("reverse_packet_bytes_max", pa.uint16(), ""),
     Field("tcp_flags", pa.uint8(), "all flags seen, or'ed (RFC 9293)"),
     Field("reverse_tcp_flags", pa.uint8(), ""),
-    Field("retransmits", pa.uint32(), "segments with payload below the highest sequence seen"),
+    Field("retransmits", pa.uint32(), "segments sent again: below the highest sequence seen, and not overtaken"),
     Field("reverse_retransmits", pa.uint32(), ""),
     Field("resets", pa.uint32(), "segments with RST"),
     Field("reverse_resets", pa.uint32(), ""),

@@ -1,0 +1,135 @@
+"""TCP segments in another order than they were sent to what is a retransmission: only what is sent again."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from collector.records import InterfaceKind
+from tests.kernel.flow_kernel import LOOPBACK, FlowKernel, Hook
+from tests.kernel.frames import Connection, total
+
+INWARDS = Hook.TC_IN, Hook.TC_OUT
+"""The client's segments come in at the interface."""
+
+
+@pytest.fixture(autouse=True)
+def at_pod(flows: FlowKernel) -> Iterator[None]:
+    """Frames pass a pod's interface; time stands still at a full second."""
+    flows.watch(LOOPBACK, slot=3, kind=InterfaceKind.POD)
+    flows.flush()
+    flows.now_ns = (flows.now_ns // 10**9 + 1000) * 10**9
+    yield
+    flows.flush()
+
+
+def retransmits(tcp: Connection) -> list[int] | int:
+    """Segments sent again: the client's, the server's."""
+    return total(tcp.kernel.flush(), "retransmits")
+
+
+def send(tcp: Connection, at_ms: float, first: int, *, length: int = 10) -> None:
+    """The client's bytes from `first` on."""
+    tcp.from_client(at_ms, "PA", seq=first, ack=1, data=b"q" * length)
+
+
+@pytest.mark.parametrize("late_ms", [0.002, 4, 199])
+def test_a_segment_of_a_pod_that_another_one_overtook_is_no_retransmission(flows: FlowKernel, late_ms: float) -> None:
+    tcp = Connection(flows, hooks=INWARDS)
+    send(tcp, 0, 100)
+    send(tcp, 1, 120)
+    send(tcp, 1 + late_ms, 110)
+    assert retransmits(tcp) == [0, 0]
+
+
+def test_what_was_overtaken_is_a_retransmission_when_it_comes_again(flows: FlowKernel) -> None:
+    tcp = Connection(flows, hooks=INWARDS)
+    send(tcp, 0, 100)
+    send(tcp, 1, 120)
+    send(tcp, 1.1, 110)
+    send(tcp, 1.2, 110)
+    assert retransmits(tcp) == [1, 0]
+
+
+def test_what_overtook_is_a_retransmission_when_it_comes_again(flows: FlowKernel) -> None:
+    tcp = Connection(flows, hooks=INWARDS)
+    send(tcp, 0, 100)
+    send(tcp, 1, 120)
+    send(tcp, 1.1, 120)
+    send(tcp, 1.2, 110)
+    assert retransmits(tcp) == [1, 0]
+
+
+def test_segments_that_were_overtaken_one_by_one_are_none(flows: FlowKernel) -> None:
+    """Two queues, one behind the other."""
+    tcp = Connection(flows, hooks=INWARDS)
+    send(tcp, 0, 100)
+    for late in (120, 140, 110, 130):
+        send(tcp, 1, late)
+    send(tcp, 2, 150)
+    assert retransmits(tcp) == [0, 0]
+
+
+def test_a_segment_of_this_node_is_overtaken_like_a_pods(flows: FlowKernel) -> None:
+    """A test-run's buffer has a socket; only egress looks."""
+    flows.watch(LOOPBACK, slot=3, kind=InterfaceKind.UPLINK)
+    tcp = Connection(flows, hooks=(Hook.TC_OUT, Hook.TC_IN))
+    send(tcp, 0, 100)
+    send(tcp, 1, 120)
+    send(tcp, 199, 110)
+    assert retransmits(tcp) == [0, 0]
+
+
+def test_a_segment_that_holds_more_than_was_missing_is_a_retransmission(flows: FlowKernel) -> None:
+    tcp = Connection(flows, hooks=INWARDS)
+    send(tcp, 0, 100)
+    send(tcp, 1, 120)
+    send(tcp, 1.1, 100, length=20)
+    assert retransmits(tcp) == [1, 0]
+
+
+def test_an_overtaken_segment_leaves_the_round_trip_that_is_timed_alone(flows: FlowKernel) -> None:
+    tcp = Connection(flows, hooks=INWARDS)
+    send(tcp, 0, 100)
+    send(tcp, 1, 120)
+    send(tcp, 1.1, 110)
+    tcp.from_server(5, "A", seq=1, ack=130)
+    (record,) = flows.flush()
+    assert record["rtt_count"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "told"), [pytest.param(24, 0, id="within a round trip"), pytest.param(26, 1, id="later")]
+)
+def test_behind_a_network_what_comes_a_round_trip_late_was_lost_and_sent_again(
+    flows: FlowKernel, late_ms: float, told: int
+) -> None:
+    flows.watch(LOOPBACK, slot=3, kind=InterfaceKind.UPLINK)
+    tcp = Connection(flows, hooks=INWARDS)
+    tcp.shake_hands()
+    send(tcp, 100, 101)
+    send(tcp, 110, 121)
+    send(tcp, 110 + late_ms, 111)
+    assert retransmits(tcp) == [told, 0]
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "told"), [pytest.param(2.9, 0, id="within 3 ms"), pytest.param(3.1, 1, id="later")]
+)
+def test_without_a_handshake_three_milliseconds_tell(flows: FlowKernel, late_ms: float, told: int) -> None:
+    flows.watch(LOOPBACK, slot=3, kind=InterfaceKind.UPLINK)
+    tcp = Connection(flows, hooks=INWARDS)
+    send(tcp, 100, 101)
+    send(tcp, 110, 121)
+    send(tcp, 110 + late_ms, 111)
+    assert retransmits(tcp) == [told, 0]
+
+
+def test_a_new_connection_has_no_gap_of_the_one_before(flows: FlowKernel) -> None:
+    tcp = Connection(flows, hooks=INWARDS)
+    send(tcp, 0, 100)
+    send(tcp, 1, 900)
+    tcp.from_server(2, "R", seq=1)
+    tcp.from_client(3, "S", seq=499)
+    send(tcp, 4, 500)
+    send(tcp, 5, 500)
+    assert retransmits(tcp) == [1, 0]
