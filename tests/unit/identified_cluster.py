@@ -128,7 +128,7 @@ def blank(schema: pa.Schema) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for field in schema:
         if pa.types.is_fixed_size_list(field.type):
-            row[field.name] = [0] * 8
+            row[field.name] = [0] * field.type.list_size
         elif pa.types.is_dictionary(field.type):
             row[field.name] = ""
         else:
