@@ -5,9 +5,9 @@ Only the addresses that a change touches are worked out again.
 
 from collections.abc import Callable, Collection, Iterable
 
-from aggregator.identity.claims import Claim, Names, Rank, to_leases
+from aggregator.identity.claims import Claim, Rank, to_leases
 from aggregator.identity.lease_table import Key, LeaseTable
-from aggregator.identity.leases import FOREVER, Kind, Lease
+from aggregator.identity.leases import FOREVER, Kind, Lease, Names
 
 _LOADED_RANKS = {Kind.POD: Rank.POD, Kind.NODE: Rank.NODE, Kind.SERVICE: Rank.EXTERNAL_IP}
 
@@ -36,7 +36,7 @@ class AddressBook:
         claim = Claim(
             uid=lease.uid,
             rank=_LOADED_RANKS[lease.kind],
-            names=Names(*lease[4:11]),
+            names=lease.names,
             created_ns=lease.valid_from,
             started_ns=lease.valid_from,
             ended_ns=ended,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
-from aggregator.identity.leases import FOREVER, Kind, Lease
+from aggregator.identity.leases import FOREVER, Kind, Lease, Names
 
 
 class Rank(IntEnum):
@@ -21,18 +21,6 @@ class Rank(IntEnum):
 
 
 _KINDS = {Rank.CLUSTER_IP: Kind.SERVICE, Rank.EXTERNAL_IP: Kind.SERVICE, Rank.NODE: Kind.NODE, Rank.POD: Kind.POD}
-
-
-class Names(NamedTuple):
-    """What a lease says of its holder."""
-
-    namespace: str = ""
-    workload: str = ""
-    workload_kind: str = ""
-    pod: str = ""
-    service: str = ""
-    node: str = ""
-    zone: str = ""
 
 
 class Claim(NamedTuple):
@@ -93,4 +81,4 @@ def _prevailing(live: list[Claim]) -> list[Claim]:
 
 
 def _lease(address: bytes, claim: Claim, *, begin: int, end: int) -> Lease:
-    return Lease(address, begin, end, _KINDS[claim.rank], *claim.names, uid=claim.uid)
+    return Lease(address, begin, end, _KINDS[claim.rank], claim.names, claim.uid)

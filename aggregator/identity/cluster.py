@@ -6,9 +6,9 @@ in which order between resources.
 
 from aggregator.identity.address_book import AddressBook
 from aggregator.identity.addresses import is_on_link
-from aggregator.identity.claims import Claim, Names, Rank
+from aggregator.identity.claims import Claim, Rank
 from aggregator.identity.lease_table import LeaseTable
-from aggregator.identity.leases import FOREVER, Kind, Lease
+from aggregator.identity.leases import FOREVER, Kind, Lease, Names
 from aggregator.identity.objects import (
     Changed,
     Deleted,
@@ -186,7 +186,7 @@ class ClusterState:
 
     def _claim_inventory(self, name: str, observed_ns: int) -> None:
         names, uid = self._node_names(name), _INVENTORY + name
-        self._table.put_place(node_place(name), Lease(b"", 0, FOREVER, Kind.NODE, *names))
+        self._table.put_place(node_place(name), Lease(b"", 0, FOREVER, Kind.NODE, names))
         self.book.revision += 1
         own = self._inventories.get(name, b"")
         addresses = [address for at in range(0, len(own), 16) if not is_on_link(address := own[at : at + 16])]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from aggregator.identity.claims import Rank
 from aggregator.identity.cluster import ClusterState
 from aggregator.identity.lease_table import Key, LeaseTable
-from aggregator.identity.leases import Kind, Lease
+from aggregator.identity.leases import ATTRIBUTES, Kind, Lease, Names
 from aggregator.identity.objects import Event, Resource
 from aggregator.identity.ranges import Cluster, Ranges, RangeSettings
 from aggregator.identity.reporter import AddressClass
@@ -71,7 +71,8 @@ class Identities:
         for name in ("valid_from", "valid_to"):
             columns = columns.set_column(columns.schema.get_field_index(name), name, columns[name].cast(pa.int64()))
         for row in columns.drop_columns("version").to_pylist():
-            self._state.book.load(Lease(**row | {"kind": _STORED_KINDS[row["kind"]]}))
+            names = Names(*(row.pop(attribute) for attribute in ATTRIBUTES))
+            self._state.book.load(Lease(**row | {"kind": _STORED_KINDS[row["kind"]], "names": names}))
 
     def apply(self, event: Event) -> None:
         """Take what the watch saw."""
@@ -95,7 +96,7 @@ class Identities:
         """The rows of leases that changed since they were last confirmed to be stored; a higher version replaces."""
         self._offered = dict(self._state.book.changed)
         rows = [
-            lease._asdict() | {"kind": lease.kind.name.lower(), "version": version}
+            lease._asdict() | lease.names._asdict() | {"kind": lease.kind.name.lower(), "version": version}
             for lease, version in self._offered.values()
         ]
         return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)

@@ -62,7 +62,8 @@ class LeaseTable:
         self._words[row] = to_words(lease.address) if lease.address else 0
         self._times[row] = lease.valid_from, lease.valid_to
         self._kinds[row] = lease.kind
-        self._codes[row] = [self._names[attribute].code(getattr(lease, attribute)) for attribute in ATTRIBUTES]
+        named = zip(ATTRIBUTES, lease.names, strict=True)
+        self._codes[row] = [self._names[attribute].code(name) for attribute, name in named]
 
     def put_place(self, name: str, lease: Lease) -> None:
         """Add the place called so, or replace it. Places stay."""

@@ -17,8 +17,6 @@ import pyarrow as pa
 
 from aggregator.identity.addresses import AddressIndex, Words
 
-ATTRIBUTES: Final = ("namespace", "workload", "workload_kind", "pod", "service", "node", "zone")
-
 FOREVER: Final = 9_214_646_400 * 10**9
 """`valid_to` while a lease lasts: 2262-01-01, a time that ClickHouse's DateTime64(9) still holds."""
 
@@ -39,13 +37,9 @@ class Kind(IntEnum):
     LINK_LOCAL = 7
 
 
-class Lease(NamedTuple):
-    """One row: a lease, or a place where `address` is empty."""
+class Names(NamedTuple):
+    """What a lease says of its holder."""
 
-    address: bytes
-    valid_from: int
-    valid_to: int
-    kind: Kind
     namespace: str = ""
     workload: str = ""
     workload_kind: str = ""
@@ -53,6 +47,19 @@ class Lease(NamedTuple):
     service: str = ""
     node: str = ""
     zone: str = ""
+
+
+ATTRIBUTES: Final = Names._fields
+
+
+class Lease(NamedTuple):
+    """One row: a lease, or a place where `address` is empty."""
+
+    address: bytes
+    valid_from: int
+    valid_to: int
+    kind: Kind
+    names: Names = Names()
     uid: str = ""
 
 

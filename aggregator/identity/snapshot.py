@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aggregator.identity.lease_table import LeaseTable
-from aggregator.identity.leases import FOREVER, Kind, Lease, Leases, Rows
+from aggregator.identity.leases import FOREVER, Kind, Lease, Leases, Names, Rows
 from aggregator.identity.published_ports import PortTable
 from aggregator.identity.ranges import WORLD, Ranges
 from aggregator.identity.reporter import AddressClass
@@ -21,10 +21,11 @@ def put_places(table: LeaseTable, labels: tuple[str, ...]) -> None:
     """Give names to what has no lease: an unresolved address, the outside by its labels, groups, a single link."""
     for kind in (Kind.UNRESOLVED, Kind.WORLD, Kind.MULTICAST, Kind.LINK_LOCAL):
         name = kind.name.lower()
-        table.put_place(name, Lease(b"", 0, FOREVER, kind, workload=name, workload_kind=_title(kind)))
+        table.put_place(name, Lease(b"", 0, FOREVER, kind, Names(workload=name, workload_kind=_title(kind))))
     for label in labels:
         if label != WORLD:
-            table.put_place(_LABEL + label, Lease(b"", 0, FOREVER, Kind.LABEL, workload=label, workload_kind="Label"))
+            names = Names(workload=label, workload_kind="Label")
+            table.put_place(_LABEL + label, Lease(b"", 0, FOREVER, Kind.LABEL, names))
 
 
 def _title(kind: Kind) -> str:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.identity.addresses import to_address
-from aggregator.identity.claims import Claim, Names, Rank, to_leases
-from aggregator.identity.leases import FOREVER
+from aggregator.identity.claims import Claim, Rank, to_leases
+from aggregator.identity.leases import FOREVER, Names
 from aggregator.identity.objects import (
     Changed,
     Deleted,
@@ -168,7 +168,7 @@ def test_a_list_knows_the_living_as_a_watch_does(before: list[Step], after: list
     for key, lease in leases(watched).items():
         if lease.uid in known and lease.valid_from < lease.valid_to:
             other = leases(listed)[key]
-            assert (other.valid_to, other.workload, other.pod) == (lease.valid_to, lease.workload, lease.pod)
+            assert (other.valid_to, other.names) == (lease.valid_to, lease.names)
             assert other.valid_from <= lease.valid_from
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aggregator.identity.claims import Names
+from aggregator.identity.leases import Names
 from aggregator.identity.objects import (
     Changed,
     Deleted,

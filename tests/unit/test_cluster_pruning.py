@@ -4,8 +4,8 @@ import ipaddress
 
 import numpy as np
 
-from aggregator.identity.claims import Names
 from aggregator.identity.cluster import ClusterState
+from aggregator.identity.leases import Names
 from aggregator.identity.objects import (
     Changed,
     Deleted,

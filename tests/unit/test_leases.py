@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from aggregator.identity.addresses import AddressIndex, to_address, to_words
 from aggregator.identity.lease_table import LeaseTable
-from aggregator.identity.leases import FOREVER, Kind, Lease, Leases
+from aggregator.identity.leases import FOREVER, Kind, Lease, Leases, Names
 
 SHOP = "10.244.1.5"
 
 
 def lease(text: str, pod: str, begin: int, end: int = FOREVER, **names: str) -> Lease:
-    return Lease(to_address(text), begin, end, Kind.POD, pod=pod, uid=pod, **names)
+    return Lease(to_address(text), begin, end, Kind.POD, Names(pod=pod, **names), pod)
 
 
 def table_of(*leases: Lease) -> LeaseTable:
     table = LeaseTable()
-    table.put_place("unresolved", Lease(b"", 0, FOREVER, Kind.UNRESOLVED, workload="unresolved"))
+    table.put_place("unresolved", Lease(b"", 0, FOREVER, Kind.UNRESOLVED, Names(workload="unresolved")))
     for row in leases:
         table.put((row.address, row.uid), row)
     return table
@@ -132,7 +132,7 @@ def test_a_snapshot_answers_as_a_search_through_a_list_would(
     for number, (host, length, is_kept) in enumerate(steps):
         address, begin = to_address(f"10.0.0.{host}"), 3 * number
         key = (address, str(number))
-        table.put(key, Lease(address, begin, begin + length, Kind.POD, pod=str(number)))
+        table.put(key, Lease(address, begin, begin + length, Kind.POD, Names(pod=str(number))))
         if is_kept:
             truth.setdefault(address, []).append((begin, begin + length, str(number)))
         else:

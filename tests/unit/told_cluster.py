@@ -3,10 +3,9 @@
 from typing import Any
 
 from aggregator.identity.addresses import to_address
-from aggregator.identity.claims import Names
 from aggregator.identity.cluster import ClusterState
 from aggregator.identity.lease_table import LeaseTable
-from aggregator.identity.leases import Lease
+from aggregator.identity.leases import Lease, Names
 from aggregator.identity.objects import (
     EndpointSlice,
     Event,
