@@ -15,7 +15,7 @@ import pyarrow as pa
 from aggregator.grouping import Groups, group, sums
 from aggregator.histogram import histograms
 from aggregator.identity.reporter import REPORTERS
-from schemas.windows import EPHEMERAL_PORT, WINDOW_SECONDS
+from schemas.windows import EPHEMERAL_PORT, LATENCIES, WINDOW_SECONDS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -40,7 +40,9 @@ PROTOCOL_SUMS: Final = (
     "resets",
     "reverse_resets",
 )
-ROUND_TRIPS: Final = ("rtt", "reverse_rtt")
+HANDSHAKE, *ROUND_TRIPS = LATENCIES
+NOT_MEASURED: Final = np.iinfo("u8").max
+"""The minimum of no measurements: ClickHouse keeps the smallest."""
 
 Columns = dict[str, pa.Array]
 
@@ -98,9 +100,9 @@ def fold_flows(records: pa.RecordBatch, identified: Identified, *, leases: Lease
     keys["reporter"] = pa.DictionaryArray.from_arrays(pa.array(identified.reporter[first].astype("i4")), REPORTERS)
     keys["authoritative"] = pa.array(identified.authoritative[first])
     tables = {"window_protocols": _protocols(records, groups, keys=keys)}
-    latency = [_latency_rows(pa.table(keys), part) for part in _latencies(records, groups) if part.number.size]
-    if latency:
-        tables["window_latency"] = pa.concat_tables(latency).unify_dictionaries().combine_chunks()
+    parts = _latencies(records, groups)
+    if any(part.number.size for part in parts):
+        tables["window_latency"] = _latency_rows(parts, groups, keys=keys)
     return tables
 
 
@@ -157,7 +159,7 @@ def _handshakes(records: pa.RecordBatch, groups: Groups) -> Latency:
     rows = np.flatnonzero((halves[0] > 0) & (halves[1] > 0))
     whole = halves[0][rows].astype("u8") + halves[1][rows]
     once = np.ones(len(rows), "u4")
-    return Latency("handshake", groups.number[rows], once, whole, whole, whole, whole[:, None])
+    return Latency(HANDSHAKE, groups.number[rows], once, whole, whole, whole, whole[:, None])
 
 
 def _round_trips(records: pa.RecordBatch, groups: Groups, *, name: str) -> Latency:
@@ -168,24 +170,26 @@ def _round_trips(records: pa.RecordBatch, groups: Groups, *, name: str) -> Laten
     return Latency(name, groups.number[rows], count[rows], total, low, high, samples)
 
 
-def _latency_rows(keys: pa.Table, part: Latency) -> pa.Table:
-    """The rows of one kind, for the edges that have any."""
-    present = np.flatnonzero(np.bincount(part.number))
-    place = np.zeros(int(present[-1]) + 1, "i4")
-    place[present] = np.arange(len(present), dtype="i4")
-    groups, count = Groups(place[part.number], present), len(present)
-    low, high = np.full(count, np.iinfo("u8").max, "u8"), np.zeros(count, "u8")
+def _latency_rows(parts: list[Latency], groups: Groups, *, keys: Columns) -> pa.Table:
+    """A row for each edge that was measured in some way."""
+    is_measured = np.zeros(len(groups.first), bool)
+    columns = dict(keys)
+    for part in parts:
+        is_measured[part.number] = True
+        columns |= _latency_columns(part, Groups(part.number, groups.first))
+    return pa.table(columns).filter(pa.array(is_measured))
+
+
+def _latency_columns(part: Latency, groups: Groups) -> Columns:
+    """One kind's part of the row of every edge."""
+    count = len(groups.first)
+    low, high = np.full(count, NOT_MEASURED, "u8"), np.zeros(count, "u8")
     np.minimum.at(low, groups.number, part.min_ns.astype("u8"))
     np.maximum.at(high, groups.number, part.max_ns.astype("u8"))
-    rows = keys.take(pa.array(present))
-    kind = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, "i4")), pa.array([part.kind]))
-    for name, column in (
-        ("kind", kind),
-        ("count", sums(part.count, groups)),
-        ("sum_ns", sums(part.sum_ns, groups)),
-        ("min_ns", low),
-        ("max_ns", high),
-        ("histogram", histograms(groups.number, part.count, samples=part.samples, groups=count)),
-    ):
-        rows = rows.append_column(name, column if isinstance(column, pa.Array) else pa.array(column))
-    return rows
+    return {
+        f"{part.kind}_count": pa.array(sums(part.count, groups)),
+        f"{part.kind}_sum_ns": pa.array(sums(part.sum_ns, groups)),
+        f"{part.kind}_min_ns": pa.array(low),
+        f"{part.kind}_max_ns": pa.array(high),
+        f"{part.kind}_histogram": histograms(groups.number, part.count, samples=part.samples, groups=count),
+    }

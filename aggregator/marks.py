@@ -22,15 +22,20 @@ if TYPE_CHECKING:
 
 _SQL: Final = """
 SELECT
-    CAST(node AS String) AS node,
-    ring_id,
-    maxIf(next, topic_id = {topic_id:String} AND partition = {partition:Int32}) AS here,
-    max(next) AS anywhere
-FROM completeness
-WHERE topic = {topic:String} AND at > now() - INTERVAL 7 DAY
+    CAST(stored.node AS String) AS node,
+    CAST(stored.ring_id AS String) AS ring_id,
+    maxIf(behind, topic_id = {topic_id:String} AND partition = {partition:Int32}) AS here,
+    max(behind) AS anywhere
+FROM
+(
+    SELECT topic_id, partition, node, ring_id, max(next) AS behind
+    FROM completeness
+    WHERE topic = {topic:String}
+    GROUP BY topic_id, partition, node, ring_id
+) AS stored
 GROUP BY node, ring_id
 """
-"""A living ring has a row every second; one that was silent for a week has nothing more to repeat."""
+"""The inner question is answered by the projection `rings`, so it reads a row a ring and part, not a row a batch."""
 
 
 def read_marks(

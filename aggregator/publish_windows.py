@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aggregator.accounts import PUBLISH_DELAY_NS
 from aggregator.fold import DST, PROTOCOL_SUMS, SRC
 from schemas.topics import WINDOWS
-from schemas.windows import WINDOW_SECONDS
+from schemas.windows import LATENCIES, WINDOW_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,20 +48,23 @@ class Published(NamedTuple):
     values: dict[str, str]
 
 
+def _latency(kind: str) -> dict[str, str]:
+    """The values of one kind of latency; what no measurement has is null."""
+    histogram = f"sumMap({kind}_histogram)"
+    return {
+        f"{kind}_count": f"sum({kind}_count)",
+        f"{kind}_sum_ns": f"sum({kind}_sum_ns)",
+        f"{kind}_min_ns": f"if(sum({kind}_count) = 0, NULL, min({kind}_min_ns))",
+        f"{kind}_max_ns": f"if(sum({kind}_count) = 0, NULL, max({kind}_max_ns))",
+        **{f"{kind}_{name}": f"latency_quantile_ns({level}, {histogram})" for name, level in _QUANTILES.items()},
+        f"{kind}_buckets": f"mapKeys({histogram})",
+        f"{kind}_bucket_counts": f"mapValues({histogram})",
+    }
+
+
 TABLES: Final = {
     "window_protocols": Published(_EDGE, {name: f"sum({name})" for name in ("flows", *PROTOCOL_SUMS)}),
-    "window_latency": Published(
-        (*_EDGE, "kind"),
-        {
-            "count": "sum(count)",
-            "sum_ns": "sum(sum_ns)",
-            "min_ns": "min(min_ns)",
-            "max_ns": "max(max_ns)",
-            **{name: f"latency_quantile_ns({level}, sumMap(histogram))" for name, level in _QUANTILES.items()},
-            "buckets": "mapKeys(sumMap(histogram))",
-            "bucket_counts": "mapValues(sumMap(histogram))",
-        },
-    ),
+    "window_latency": Published(_EDGE, {name: sql for kind in LATENCIES for name, sql in _latency(kind).items()}),
     "window_drops": Published(
         (
             "node",
@@ -88,7 +91,8 @@ GROUP BY touched
 """
 _COMPLETE: Final = """
 SELECT toUnixTimestamp(window) AS window, avg(complete) AS complete
-FROM window_completeness WHERE has({windows:Array(UInt32)}, toUnixTimestamp(window))
+FROM window_completeness_since(since = toDateTime({first:UInt32}))
+WHERE has({windows:Array(UInt32)}, toUnixTimestamp(window))
 GROUP BY window
 """
 
@@ -151,7 +155,8 @@ class WindowPublisher:
         """Revision and completeness of windows, as of now."""
         if not windows:
             return {}
-        parameters = {"windows": windows, "since": windows[0] - WINDOW_SECONDS - OVERLAP_SECONDS * 10}
+        since = windows[0] - WINDOW_SECONDS - OVERLAP_SECONDS * 10
+        parameters = {"windows": windows, "first": windows[0], "since": since}
         revisions = self._clickhouse.query(_REVISIONS, parameters).to_pylist()
         shares = {row["window"]: row["complete"] for row in self._clickhouse.query(_COMPLETE, parameters).to_pylist()}
         return {row["window"]: State(row["revision"], shares.get(row["window"], 0.0)) for row in revisions}

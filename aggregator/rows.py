@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from aggregator.fold import end_times
 from aggregator.identity.identify import ATTRIBUTIONS
 from aggregator.identity.leases import ATTRIBUTES
 from aggregator.identity.reporter import REPORTERS
+from schemas.flow_batch import TIME
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,16 +27,15 @@ def flow_rows(
 ) -> pa.Table:
     """Rows for the table `flows`.
 
-    `now_ns`: the moment of identification; attribution_lag_ns is how long after the record's end that was, 0 where the
-    node's clock is ahead.
+    `now_ns`: the moment of identification.
     """
     columns = {name: records.column(name) for name in records.schema.names if name not in NOT_STORED}
     columns |= _names(identified, leases)
     columns["node"] = pa.DictionaryArray.from_arrays(pa.array(origins.codes), origins.nodes)
     columns["reporter"] = _words(identified.reporter, REPORTERS)
     columns["authoritative"] = pa.array(identified.authoritative)
-    lag = np.maximum(now_ns - end_times(records), 0).astype("u8")
-    return pa.table({**columns, "attribution_lag_ns": pa.array(lag)})
+    identified_at = np.full(records.num_rows, now_ns, "i8")
+    return pa.table({**columns, "identified_at": pa.array(identified_at).view(TIME)})
 
 
 def drop_rows(records: pa.RecordBatch, identified: Identified, *, leases: Leases, origins: Origins) -> pa.Table:

@@ -45,10 +45,10 @@ LEFT JOIN
         dst_service AS service,
         protocol_name(protocol) AS protocol,
         dst_port AS port,
-        round(latency_quantile_ns(0.5, sumMapIf(histogram, kind = 'handshake')) / 1e6, 3) AS handshake_p50_ms,
-        round(latency_quantile_ns(0.5, sumMapIf(histogram, kind = 'rtt')) / 1e6, 3) AS rtt_p50_ms,
-        round(latency_quantile_ns(0.95, sumMapIf(histogram, kind = 'rtt')) / 1e6, 3) AS rtt_p95_ms,
-        round(latency_quantile_ns(0.99, sumMapIf(histogram, kind = 'rtt')) / 1e6, 3) AS rtt_p99_ms
+        round(latency_quantile_ns(0.5, sumMap(handshake_histogram)) / 1e6, 3) AS handshake_p50_ms,
+        round(latency_quantile_ns(0.5, sumMap(rtt_histogram)) / 1e6, 3) AS rtt_p50_ms,
+        round(latency_quantile_ns(0.95, sumMap(rtt_histogram)) / 1e6, 3) AS rtt_p95_ms,
+        round(latency_quantile_ns(0.99, sumMap(rtt_histogram)) / 1e6, 3) AS rtt_p99_ms
     FROM window_latency
     WHERE authoritative AND window >= now() - toIntervalSecond({since:UInt32})
     GROUP BY client, server, service, protocol, port

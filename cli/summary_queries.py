@@ -64,10 +64,9 @@ SELECT
     round(latency_quantile_ns(0.95, sumMap(histogram)) / 1e6, 3) AS p95_ms,
     round(latency_quantile_ns(0.99, sumMap(histogram)) / 1e6, 3) AS p99_ms,
     round(max(max_ns) / 1e6, 3) AS max_ms
-FROM window_latency
+FROM latencies
 WHERE authoritative AND window >= now() - toIntervalSecond({since:UInt32})
 GROUP BY kind
-HAVING samples > 0
 ORDER BY kind
 """,
 )
@@ -119,7 +118,7 @@ SELECT
         arraySplit(
             (other, place) -> place > 1 AND (other.2 != others[place - 1].2 OR other.1 != others[place - 1].1 + 10),
             others, arrayEnumerate(others))) AS incomplete
-FROM window_completeness
+FROM window_completeness_since(since = now() - toIntervalSecond({since:UInt32}))
 WHERE window >= now() - toIntervalSecond({since:UInt32}) AND window < now() - toIntervalSecond(15)
 GROUP BY node
 ORDER BY node

@@ -46,11 +46,11 @@ EXAMPLE = "SELECT * FROM workload_edges LIMIT 5 FORMAT PrettyCompact"
 COUNT = "SELECT count() FROM kubenetinsight.flows"
 QUERIES = {
     "Which round trips are slow?": (
-        "SELECT src_workload, dst_workload, sum(count) AS samples, "
-        "latency_quantile_ns(0.5, sumMap(histogram)) / 1e6 AS p50_ms, "
-        "latency_quantile_ns(0.99, sumMap(histogram)) / 1e6 AS p99_ms "
-        "FROM window_latency WHERE authoritative AND kind = 'rtt' "
-        "GROUP BY src_workload, dst_workload ORDER BY p99_ms DESC LIMIT 5"
+        "SELECT src_workload, dst_workload, sum(rtt_count) AS samples, "
+        "latency_quantile_ns(0.5, sumMap(rtt_histogram)) / 1e6 AS p50_ms, "
+        "latency_quantile_ns(0.99, sumMap(rtt_histogram)) / 1e6 AS p99_ms "
+        "FROM window_latency WHERE authoritative "
+        "GROUP BY src_workload, dst_workload HAVING samples > 0 ORDER BY p99_ms DESC LIMIT 5"
     ),
     "Who was refused, and who got no answer?": (
         "SELECT src_workload, dst_workload, dst_port, sum(connections_refused) AS refused, "

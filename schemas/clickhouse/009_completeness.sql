@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS completeness
     topic_id LowCardinality(String),
     partition Int32,
     node LowCardinality(String),
-    ring_id String,
+    ring_id LowCardinality(String),
     first UInt64 COMMENT 'position of its first record',
     next UInt64 COMMENT 'position behind its last record',
     gap UInt64 COMMENT 'positions missing before first: records that never came',
@@ -20,10 +20,19 @@ CREATE TABLE IF NOT EXISTS completeness
     closed UInt8,
     late UInt64 COMMENT 'records whose window had been published before',
     unresolved UInt64 COMMENT 'records with an address of the cluster that nobody held',
-    counters Map(LowCardinality(String), UInt64) COMMENT 'cumulative, losses by place and reason among them'
+    counters Map(LowCardinality(String), UInt64) COMMENT 'cumulative, losses by place and reason among them',
+    lost UInt64 MATERIALIZED arraySum(mapValues(mapFilter((name, count) -> startsWith(name, 'lost_'), counters))),
+    -- What is asked of whole rings, over all their rows: where they are, and since when they tell.
+    PROJECTION rings
+    (
+        SELECT
+            topic, topic_id, partition, node, ring_id,
+            max(next), max(at), min(counting_since), max(exported_until), max(created)
+        GROUP BY topic, topic_id, partition, node, ring_id
+    )
 )
 ENGINE = MergeTree
-PARTITION BY toYYYYMM(at)
-ORDER BY (topic, topic_id, node, ring_id, next)
+PARTITION BY toDate(at)
+ORDER BY (toStartOfTenMinutes(at), topic, node, ring_id, next)
 TTL toDateTime(at) + INTERVAL 30 DAY
-SETTINGS non_replicated_deduplication_window = 100000;
+SETTINGS non_replicated_deduplication_window = 100000, ttl_only_drop_parts = 1;

@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS ingest_log
     windows Array(DateTime('UTC'))
 )
 ENGINE = MergeTree
-PARTITION BY toYYYYMM(at)
-ORDER BY (topic, topic_id, partition, first)
+PARTITION BY toDate(at)
+ORDER BY (toStartOfTenMinutes(at), topic, topic_id, partition, first)
 TTL toDateTime(at) + INTERVAL 30 DAY
-SETTINGS non_replicated_deduplication_window = 100000;
+SETTINGS non_replicated_deduplication_window = 100000, ttl_only_drop_parts = 1;

@@ -78,7 +78,7 @@ def test_web_to_api_to_database_goes_through_cluster_ips_with_bytes_both_ways(la
 def test_handshakes_and_round_trips_have_quantiles(lab):
     rows = lab.ask("""
         SELECT kind, sum(count) AS samples, latency_quantile_ns(0.5, sumMap(histogram)) / 1e6 AS p50_ms
-        FROM window_latency
+        FROM latencies
         WHERE authoritative AND src_workload = 'web' AND dst_workload = 'api'
         GROUP BY kind""")
 

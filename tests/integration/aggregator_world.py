@@ -23,6 +23,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, Topic
 from aggregator.schema import apply_schema
 from aggregator.settings import Settings
 from schemas import topics
+from schemas.windows import LATENCIES
 from standalone.processes import Child, stop_together
 from standalone.servers import address_in, clickhouse_program
 from tests.deadline import eventually
@@ -39,8 +40,11 @@ COUNTS = "flows packets bytes reverse_packets reverse_bytes connections_opened c
 WINDOWS = {
     "window_protocols": (EDGE, ", ".join(f"sum({name}) AS _{name}" for name in COUNTS.split())),
     "window_latency": (
-        f"{EDGE}, kind",
-        "sum(count) AS _count, sum(sum_ns) AS _sum, min(min_ns) AS low, max(max_ns) AS high, sumMap(histogram) AS _map",
+        EDGE,
+        ", ".join(
+            f"sum({kind}_count), sum({kind}_sum_ns), min({kind}_min_ns), max({kind}_max_ns), sumMap({kind}_histogram)"
+            for kind in LATENCIES
+        ),
     ),
     "window_drops": (DROP, "sum(packets) AS _packets, sum(bytes) AS _bytes"),
 }

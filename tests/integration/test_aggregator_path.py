@@ -40,13 +40,14 @@ def test_what_collectors_send_is_what_sql_and_the_windows_topic_say(world: World
         (RECORDS * len(sent), octets, len(NODES))
     ]
     assert world.query("SELECT sum(flows), sum(bytes) FROM window_protocols") == [(RECORDS * len(sent), octets)]
-    assert world.query(
-        "SELECT sum(count), sum(arraySum(mapValues(histogram))) FROM window_latency WHERE kind = 'rtt'"
-    ) == [(samples, samples)]
+    assert world.query("SELECT sum(rtt_count), sum(arraySum(mapValues(rtt_histogram))) FROM window_latency") == [
+        (samples, samples)
+    ]
     assert world.query("SELECT sum(packets), sum(bytes) FROM window_drops") == [
         (sum(drops.column("packets").to_pylist()), sum(drops.column("bytes").to_pylist()))
     ]
     assert world.count("SELECT count() FROM flows WHERE src_workload_kind != 'Deployment'") == 0
+    assert world.count("SELECT countIf(attribution_lag_ns BETWEEN 1 AND 60e9) FROM flows") == RECORDS * len(sent)
     assert world.count("SELECT sum(gap) + sum(repeated) FROM completeness") == 0
 
     rows = {table: len(found) for table, found in world.windows().items()}

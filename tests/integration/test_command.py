@@ -48,11 +48,11 @@ VALUES
 
 LATENCY = """
 INSERT INTO window_latency (
-    window, src_namespace, src_workload, dst_namespace, dst_workload, protocol, dst_port, reporter, authoritative, kind,
-    count, sum_ns, min_ns, max_ns, histogram)
+    window, src_namespace, src_workload, dst_namespace, dst_workload, protocol, dst_port, reporter, authoritative,
+    rtt_count, rtt_sum_ns, rtt_min_ns, rtt_max_ns, rtt_histogram)
 VALUES
-    (now() - 20, 'shop', 'web', 'data', 'db', 6, 80, 'source', 1, 'rtt', 3, 3145728, 1048576, 1048576, map(320, 3)),
-    (now() - 10, 'shop', 'web', 'data', 'db', 6, 80, 'source', 1, 'rtt', 1, 4194304, 4194304, 4194304, map(352, 1))
+    (now() - 20, 'shop', 'web', 'data', 'db', 6, 80, 'source', 1, 3, 3145728, 1048576, 1048576, map(320, 3)),
+    (now() - 10, 'shop', 'web', 'data', 'db', 6, 80, 'source', 1, 1, 4194304, 4194304, 4194304, map(352, 1))
 """
 
 DROPS = """

@@ -96,7 +96,7 @@ def stored(world: World) -> dict[str, tuple[int, ...]]:
     """Rows and sums of the window tables by SQL."""
     windows = world.windows()
     (protocols,) = world.query("SELECT sum(flows), sum(bytes) FROM window_protocols")
-    (latency,) = world.query("SELECT sum(count), sum(sum_ns) FROM window_latency")
+    (latency,) = world.query("SELECT sum(rtt_count), sum(rtt_sum_ns) FROM window_latency")
     (drops,) = world.query("SELECT sum(packets), sum(bytes) FROM window_drops")
     sums = {"window_protocols": protocols, "window_latency": latency, "window_drops": drops}
     return {table: (len(windows[table]), *found) for table, found in sums.items()}
@@ -106,7 +106,7 @@ def told(world: World) -> dict[str, tuple[int, ...]]:
     """The same by what a consumer of the windows topic has kept."""
     columns = {
         "window_protocols": ("flows", "bytes"),
-        "window_latency": ("count", "sum_ns"),
+        "window_latency": ("rtt_count", "rtt_sum_ns"),
         "window_drops": ("packets", "bytes"),
     }
     kept = {table: list(rows.values()) for table, rows in published(world.bootstrap).items()}

@@ -1,6 +1,5 @@
 """A decoded range to its blocks: names, order, tokens; and bytes that were damaged anywhere, which stop nothing."""
 
-import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,12 +123,9 @@ def test_totals_in_headers_become_the_largest_of_their_window() -> None:
     ]
 
 
-def test_lag_is_the_time_from_the_end_of_a_record_to_its_identification() -> None:
-    lag = rows_of(range_of(GOOD, now_ns=NOW + 3 * SECOND), "flows").column("attribution_lag_ns").to_numpy()
-    ends = np.array(flow_records(20, seed=1, end_ns=NOW).column("time_end").cast(pa.int64()).to_pylist())
-    assert lag.tolist() == (NOW + 3 * SECOND - ends).tolist()
-    ahead = rows_of(range_of(GOOD, now_ns=NOW - 5 * SECOND), "flows").column("attribution_lag_ns")
-    assert set(ahead.to_pylist()) == {0}
+def test_a_row_says_when_its_ends_were_given_their_names() -> None:
+    identified_at = rows_of(range_of(GOOD, now_ns=NOW + 3 * SECOND), "flows").column("identified_at").cast(pa.int64())
+    assert identified_at.to_pylist() == [NOW + 3 * SECOND] * 20
 
 
 def test_drops_are_stored_with_names_and_windows() -> None:
