@@ -1,26 +1,16 @@
 """Connections to their ends: opened, closed, refused and no answer, each in exactly one record of a connection."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
-from collector.records import FlowEndReason, InterfaceKind
+from collector.records import FlowEndReason
 from collector.sweep import Policy
-from tests.kernel.flow_kernel import LOOPBACK, FlowKernel
+from tests.kernel.flow_kernel import FlowKernel
 from tests.kernel.frames import Connection, counts, endpoints, near, total
 
+pytestmark = pytest.mark.usefixtures("at_pod")
+
 AT_ONCE = Policy(quiet_ns=0)
-
-
-@pytest.fixture(autouse=True)
-def at_pod(flows: FlowKernel) -> Iterator[None]:
-    """Frames pass a pod's interface; time stands still at a full second."""
-    flows.watch(LOOPBACK, slot=3, kind=InterfaceKind.POD)
-    flows.flush()
-    flows.now_ns = (flows.now_ns // 10**9 + 1000) * 10**9
-    yield
-    flows.flush()
 
 
 @pytest.fixture

@@ -1,25 +1,15 @@
 """TCP segments in another order than they were sent to what is a retransmission: only what is sent again."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from collector.records import InterfaceKind
 from tests.kernel.flow_kernel import LOOPBACK, FlowKernel, Hook
 from tests.kernel.frames import Connection, total
 
+pytestmark = pytest.mark.usefixtures("at_pod")
+
 INWARDS = Hook.TC_IN, Hook.TC_OUT
 """The client's segments come in at the interface."""
-
-
-@pytest.fixture(autouse=True)
-def at_pod(flows: FlowKernel) -> Iterator[None]:
-    """Frames pass a pod's interface; time stands still at a full second."""
-    flows.watch(LOOPBACK, slot=3, kind=InterfaceKind.POD)
-    flows.flush()
-    flows.now_ns = (flows.now_ns // 10**9 + 1000) * 10**9
-    yield
-    flows.flush()
 
 
 def retransmits(tcp: Connection) -> list[int] | int:

@@ -1,30 +1,20 @@
 """TCP segments to latencies: handshake, round trips, retransmissions, and what a record says of its ends."""
 
-from collections.abc import Iterator
 from itertools import count
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from collector.records import InterfaceKind
 from collector.round_trips import to_quantiles
 from collector.sweep import Policy
-from tests.kernel.flow_kernel import LOOPBACK, FlowKernel, Hook
+from tests.kernel.flow_kernel import FlowKernel, Hook
 from tests.kernel.frames import CLIENT_V6, MILLISECOND, SERVER_V6, Connection, counts, endpoints, near, total
+
+pytestmark = pytest.mark.usefixtures("at_pod")
 
 AT_ONCE = Policy(quiet_ns=0)
 PORTS = count(42_000)
-
-
-@pytest.fixture(autouse=True)
-def at_pod(flows: FlowKernel) -> Iterator[None]:
-    """Frames pass a pod's interface; time stands still at a full second."""
-    flows.watch(LOOPBACK, slot=3, kind=InterfaceKind.POD)
-    flows.flush()
-    flows.now_ns = (flows.now_ns // 10**9 + 1000) * 10**9
-    yield
-    flows.flush()
 
 
 @pytest.fixture
