@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from lab.apiserver import ApiServer
 from standalone.servers import embedded_kafka
 from tests.integration.aggregator_world import Store, World, running_store
 from tests.integration.collector_world import Collector, Reader
 from tests.integration.kafka_broker import Broker, apache_broker, embedded_broker, renew_topics
+from tests.integration.watched_cluster import TOKEN, ForgetfulStore, Gate
 from tests.kernel.collector_veths import Veths, run, veths
 
 
@@ -108,3 +110,25 @@ def new_world(store: Store, kafka: Broker, tmp_path: Path) -> Iterator[Callable[
 def world(new_world: Callable[..., World]) -> World:
     """A world with tables and no worker yet."""
     return new_world()
+
+
+@pytest.fixture
+def objects() -> ForgetfulStore:
+    """What a cluster holds."""
+    return ForgetfulStore()
+
+
+@pytest.fixture
+def server(objects: ForgetfulStore) -> Iterator[ApiServer]:
+    """Its API server, whose clock stands still: no watch ends, and no bookmark comes, unless a test lets time pass."""
+    api = ApiServer(objects, TOKEN, clock=lambda: 0.0)
+    with api.serving():
+        yield api
+
+
+@pytest.fixture
+def gate(server: ApiServer) -> Iterator[Gate]:
+    """A way to it that can be shut."""
+    gate = Gate(server.address)
+    yield gate
+    gate.close()

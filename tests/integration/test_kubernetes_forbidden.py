@@ -2,51 +2,24 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.apiserver import ApiServer
 from schemas import flow_batch, topics
-from standalone.kafka import create_topics
 from tests.deadline import Eventually
 from tests.flow_records import NODES, flow_records, header
-from tests.integration.aggregator_world import Store, Worker, World, send
+from tests.integration.aggregator_world import Worker, World, send
 from tests.integration.refusals import PYTHON, refusal
-from tests.integration.watched_cluster import TOKEN, ForgetfulStore, Gate, pod, write_kubeconfig
+from tests.integration.watched_cluster import ForgetfulStore, Gate, pod, write_kubeconfig
 
 RECORDS = 10
 FAILURES = 'kubenetinsight_aggregator_kubernetes_total{kind="status_403",resource="pods"}'
 
 
-@pytest.fixture
-def world(embedded: str, store: Store, tmp_path: Path) -> Iterator[World]:
-    """An embedded Kafka with topics, and tables."""
-    create_topics(embedded, topics.ALL)
-    made = World(embedded, store.url, tmp_path)
-    made.prepare()
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def objects() -> ForgetfulStore:
-    return ForgetfulStore()
-
-
-@pytest.fixture
-def server(objects: ForgetfulStore) -> Iterator[ApiServer]:
-    api = ApiServer(objects, TOKEN, clock=lambda: 0.0)
-    with api.serving():
-        yield api
-
-
-@pytest.fixture
-def gate(server: ApiServer) -> Iterator[Gate]:
-    gate = Gate(server.address)
-    yield gate
-    gate.close()
+pytestmark = pytest.mark.parametrize("kafka", ["embedded"], indirect=True)
+"""It does not depend on which Kafka it is."""
 
 
 def kubernetes(gate: Gate, directory: Path) -> dict[str, str]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import pytest
-
 from aggregator.identity.kubernetes_watch import PAGE
 from aggregator.identity.objects import Changed, Deleted, Listed, Pod, Resource
 from lab.apiserver import ApiServer
 from tests.integration.watched_cluster import TOKEN, ForgetfulStore, Gate, listening, pod, write_kubeconfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from lab.resources import Query
@@ -21,37 +18,17 @@ if TYPE_CHECKING:
     from tests.deadline import Eventually
 
 
-@pytest.fixture
-def store() -> ForgetfulStore:
-    return ForgetfulStore()
-
-
-@pytest.fixture
-def server(store: ForgetfulStore) -> Iterator[ApiServer]:
-    # The server's clock stands still: no watch ends, and no bookmark comes, unless the test lets time pass.
-    api = ApiServer(store, TOKEN, clock=lambda: 0.0)
-    with api.serving():
-        yield api
-
-
-@pytest.fixture
-def gate(server: ApiServer) -> Iterator[Gate]:
-    gate = Gate(server.address)
-    yield gate
-    gate.close()
-
-
 def test_what_is_there_is_told_first_and_then_each_change(
-    store: ForgetfulStore, server: ApiServer, tmp_path: Path, eventually: Eventually
+    objects: ForgetfulStore, server: ApiServer, tmp_path: Path, eventually: Eventually
 ) -> None:
-    store.put(pod("a", "10.244.0.1"))
+    objects.put(pod("a", "10.244.0.1"))
     with listening(write_kubeconfig(tmp_path / "config", server.address)) as listener:
         eventually(listener.is_ready, within_seconds=10)
         assert listener.pods() == {"a"}
-        store.put(pod("b", "10.244.0.2"))
-        store.put(pod("b", "10.244.0.3"))
+        objects.put(pod("b", "10.244.0.2"))
+        objects.put(pod("b", "10.244.0.3"))
         eventually(lambda: listener.pods() == {"a", "b"}, within_seconds=10)
-        store.delete(pod("a", "10.244.0.1"))
+        objects.delete(pod("a", "10.244.0.1"))
         eventually(lambda: listener.pods() == {"b"}, within_seconds=10)
         assert listener.count("lists") == 1
         assert listener.watch.tally.troubles() == {}
@@ -60,21 +37,21 @@ def test_what_is_there_is_told_first_and_then_each_change(
 
 
 def test_nobody_is_ready_before_every_resource_was_listed(
-    store: ForgetfulStore, server: ApiServer, tmp_path: Path, eventually: Eventually
+    objects: ForgetfulStore, server: ApiServer, tmp_path: Path, eventually: Eventually
 ) -> None:
     with listening(write_kubeconfig(tmp_path / "config", server.address)) as listener:
         eventually(listener.is_ready, within_seconds=10)
         listed = {event.resource for event in listener.heard if isinstance(event, Listed)}
     assert listed == set(Resource)
-    assert store.snapshot("pods").documents == ()
+    assert objects.snapshot("pods").documents == ()
 
 
 def test_a_long_list_comes_in_pages_and_counts_as_one(
-    store: ForgetfulStore, server: ApiServer, tmp_path: Path, eventually: Eventually
+    objects: ForgetfulStore, server: ApiServer, tmp_path: Path, eventually: Eventually
 ) -> None:
     names = {f"pod-{number:04d}" for number in range(2 * PAGE + 1)}
     for name in names:
-        store.put(pod(name))
+        objects.put(pod(name))
     with listening(write_kubeconfig(tmp_path / "config", server.address)) as listener:
         eventually(listener.is_ready, within_seconds=20)
     pages = [event for event in listener.heard if isinstance(event, Changed) and event.objects]
@@ -97,11 +74,11 @@ class CompactingServer(ApiServer):
 
 
 def test_a_list_whose_pages_expire_is_asked_for_again_and_whole(
-    store: ForgetfulStore, tmp_path: Path, eventually: Eventually
+    objects: ForgetfulStore, tmp_path: Path, eventually: Eventually
 ) -> None:
     for number in range(PAGE + 1):
-        store.put(pod(f"pod-{number:04d}"))
-    server = CompactingServer(store, TOKEN, clock=lambda: 0.0)
+        objects.put(pod(f"pod-{number:04d}"))
+    server = CompactingServer(objects, TOKEN, clock=lambda: 0.0)
     with server.serving(), listening(write_kubeconfig(tmp_path / "config", server.address)) as listener:
         eventually(listener.is_ready, within_seconds=20)
         assert listener.count("status_410") == 1
@@ -110,14 +87,14 @@ def test_a_list_whose_pages_expire_is_asked_for_again_and_whole(
 
 
 def test_a_deletion_that_the_server_has_forgotten_is_not_lost(
-    store: ForgetfulStore, server: ApiServer, tmp_path: Path, eventually: Eventually
+    objects: ForgetfulStore, server: ApiServer, tmp_path: Path, eventually: Eventually
 ) -> None:
     for name, ip in (("a", "10.244.0.1"), ("b", "10.244.0.2")):
-        store.put(pod(name, ip))
+        objects.put(pod(name, ip))
     with listening(write_kubeconfig(tmp_path / "config", server.address)) as listener:
         eventually(lambda: listener.pods() == {"a", "b"}, within_seconds=10)
         eventually(listener.is_ready, within_seconds=10)
-        store.delete_unheard(pod("a", "10.244.0.1"))
+        objects.delete_unheard(pod("a", "10.244.0.1"))
         eventually(lambda: listener.pods() == {"b"}, within_seconds=20)
         assert listener.count("lists") == 2
         assert listener.count("status_410") == 1
@@ -125,18 +102,18 @@ def test_a_deletion_that_the_server_has_forgotten_is_not_lost(
 
 
 def test_a_cut_connection_goes_on_where_it_was(
-    store: ForgetfulStore, gate: Gate, tmp_path: Path, eventually: Eventually
+    objects: ForgetfulStore, gate: Gate, tmp_path: Path, eventually: Eventually
 ) -> None:
-    store.put(pod("a", "10.244.0.1"))
+    objects.put(pod("a", "10.244.0.1"))
     with listening(write_kubeconfig(tmp_path / "config", gate.address)) as listener:
         eventually(listener.is_ready, within_seconds=10)
-        store.put(pod("b", "10.244.0.2"))
+        objects.put(pod("b", "10.244.0.2"))
         eventually(lambda: listener.pods() == {"a", "b"}, within_seconds=10)
         gate.is_open = False
         gate.cut()
         eventually(lambda: listener.count("unreachable") > 0, within_seconds=10)
         assert "does not answer" in eventually(listener.watch.tally.troubles, within_seconds=10)["pods"]
-        store.delete(pod("a", "10.244.0.1"))
+        objects.delete(pod("a", "10.244.0.1"))
         gate.is_open = True
         eventually(lambda: listener.pods() == {"b"}, within_seconds=20)
         assert listener.count("lists") == 1
@@ -144,9 +121,9 @@ def test_a_cut_connection_goes_on_where_it_was(
 
 
 def test_a_server_that_is_away_at_the_start_is_waited_for(
-    store: ForgetfulStore, gate: Gate, tmp_path: Path, eventually: Eventually
+    objects: ForgetfulStore, gate: Gate, tmp_path: Path, eventually: Eventually
 ) -> None:
-    store.put(pod("a", "10.244.0.1"))
+    objects.put(pod("a", "10.244.0.1"))
     gate.is_open = False
     with listening(write_kubeconfig(tmp_path / "config", gate.address)) as listener:
         troubles = eventually(listener.watch.tally.troubles, within_seconds=10)
@@ -158,16 +135,16 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(
 
 
 def test_an_object_that_cannot_be_read_is_counted_and_said_and_keeps_its_lease(
-    store: ForgetfulStore, server: ApiServer, tmp_path: Path, eventually: Eventually
+    objects: ForgetfulStore, server: ApiServer, tmp_path: Path, eventually: Eventually
 ) -> None:
-    store.put(pod("a", "10.244.0.1"))
+    objects.put(pod("a", "10.244.0.1"))
     with listening(write_kubeconfig(tmp_path / "config", server.address)) as listener:
         eventually(listener.is_ready, within_seconds=10)
-        store.put(pod("a", "10.244"))
+        objects.put(pod("a", "10.244"))
         eventually(lambda: listener.count("unreadable") == 1, within_seconds=10)
         assert "'10.244'" in listener.watch.tally.troubles()["pods"]
-        store.put(pod("b", "10.244.0.2"))
-        store.delete_unheard(pod("b", "10.244.0.2"))
+        objects.put(pod("b", "10.244.0.2"))
+        objects.delete_unheard(pod("b", "10.244.0.2"))
         eventually(lambda: listener.count("lists") == 2, within_seconds=20)
         assert listener.pods() == {"a"}
 
