@@ -28,6 +28,7 @@ from standalone.processes import (
     python_module,
     wait_for_end,
 )
+from standalone.questions import EXAMPLE, QUESTIONS
 from standalone.settings import Settings, child_environment, from_environment
 
 if TYPE_CHECKING:
@@ -42,26 +43,7 @@ TICK_SECONDS = 0.5
 SETTLE_SECONDS = 1.5  # longer than a flush takes
 SETTLE_CHECKS = 10
 INTERRUPTED = 130
-EXAMPLE = "SELECT * FROM workload_edges LIMIT 5 FORMAT PrettyCompact"
 COUNT = "SELECT count() FROM kubenetinsight.flows"
-QUERIES = {
-    "Which round trips are slow?": (
-        "SELECT src_workload, dst_workload, sum(rtt_count) AS samples, "
-        "latency_quantile_ns(0.5, sumMap(rtt_histogram)) / 1e6 AS p50_ms, "
-        "latency_quantile_ns(0.99, sumMap(rtt_histogram)) / 1e6 AS p99_ms "
-        "FROM window_latency WHERE authoritative "
-        "GROUP BY src_workload, dst_workload HAVING samples > 0 ORDER BY p99_ms DESC LIMIT 5"
-    ),
-    "Who was refused, and who got no answer?": (
-        "SELECT src_workload, dst_workload, dst_port, sum(connections_refused) AS refused, "
-        "sum(connections_no_answer) AS no_answer FROM workload_edges "
-        "GROUP BY src_workload, dst_workload, dst_port HAVING refused + no_answer > 0 ORDER BY refused DESC"
-    ),
-    "What was dropped, where in the kernel, and why?": (
-        "SELECT reason, call_site, src_workload, dst_workload, sum(packets) AS dropped FROM window_drops "
-        "WHERE NOT benign GROUP BY reason, call_site, src_workload, dst_workload ORDER BY dropped DESC LIMIT 5"
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +118,7 @@ class Demo:
             raise ChildError("no rows arrived in ClickHouse")
         self._display.say("")
         self._ask("summary")
-        for question, sql in QUERIES.items():
+        for question, sql in QUESTIONS.items():
             self._display.say(f"\n{question}", style="bold")
             self._display.say(f'  kubenetinsight sql "{sql}"', style="dim")
             self._ask("sql", sql)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from standalone.address import UsageError, parse_address
 from standalone.display import Display
 from standalone.processes import ChildError, interrupted_by_signals, wait_for_end
+from standalone.questions import EXAMPLE
 from standalone.settings import from_environment
 from standalone.system import Collector, System, Wanted, running_system
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from standalone.settings import Settings
 
 INTERFACE = re.compile(r"[^=,\s/]{1,15}(=(auto|xdp|tc))?\Z")
-EXAMPLE = "SELECT * FROM workload_edges LIMIT 5 FORMAT PrettyCompact"
 HTTP_URL = re.compile(r"https?://[^/\s]+/?\Z")
 
 

@@ -2,30 +2,13 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-QUERIES = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/sql.md").read_text(), re.DOTALL)
-PANELS = [
-    (panel["title"], target["rawSql"])
-    for file in sorted((ROOT / "k8s/grafana/dashboards").glob("*.json"))
-    for panel in json.loads(file.read_text())["panels"]
-    for target in panel["targets"]
-]
-RANGE = "BETWEEN now() - INTERVAL 1 HOUR AND now() + INTERVAL 1 MINUTE"
-STEP_SECONDS = 10
+from tests.documented_queries import PANELS, QUERIES, expand, title_of
 
 
-def expand(sql: str) -> str:
-    """Fill in the datasource's macros as its documentation says."""
-    sql = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 {RANGE}", sql)
-    sql = re.sub(r"\$__timeInterval\((\w+)\)", rf"toStartOfInterval(\1, INTERVAL {STEP_SECONDS} SECOND)", sql)
-    return sql.replace("$__interval_s", str(STEP_SECONDS))
-
-
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: " ".join(query.split())[:50])
+@pytest.mark.parametrize("query", QUERIES, ids=title_of)
 def test_a_documented_query_runs_and_finds_something(lab, query):
     assert lab.ask(query.replace("INTERVAL 15 MINUTE", "INTERVAL 1 HOUR"))
 

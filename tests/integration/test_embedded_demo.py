@@ -7,9 +7,10 @@ import pytest
 
 from lab.plan import NAMED, STATE
 from standalone.address import Address, UsageError, address_of, bound_socket
-from standalone.demo import FIRST_COLLECTOR_PORT, LAB, QUERIES, Wish, parse
+from standalone.demo import FIRST_COLLECTOR_PORT, LAB, Wish, parse
 from standalone.lab_system import pins_of
 from standalone.processes import python_module
+from standalone.questions import QUESTIONS
 from standalone.settings import child_environment
 from tests.programs import run_in_order
 
@@ -38,7 +39,7 @@ def leftovers(temporary: Path) -> list[str]:
 def test_a_short_demo_ends_with_summary_and_answers_and_leaves_nothing_behind(tmp_path: Path) -> None:
     done = run_demo(tmp_path, "--duration", "8")
     assert done.returncode == 0, done.stdout + done.stderr
-    for expected in ("Totals", "Completeness", "shop/web", "data/db", "NETFILTER_DROP", "SOCKET_RCVBUFF", *QUERIES):
+    for expected in ("Totals", "Completeness", "shop/web", "data/db", "NETFILTER_DROP", "SOCKET_RCVBUFF", *QUESTIONS):
         assert expected in done.stdout
     assert done.stdout.count('kubenetinsight sql "SELECT') == 3
     assert leftovers(tmp_path) == []
