@@ -20,6 +20,8 @@ class Running:
     """Also the name of its network namespace; the peer's ends in -peer."""
     process: subprocess.Popen[str]
     log: Path
+    address: str
+    """Of its doors, HOST:PORT."""
 
     @property
     def peer(self) -> str:
@@ -47,9 +49,10 @@ def running_collector(node: str, **settings: str) -> Iterator[Running]:
                 [sys.executable, "-m", "collector"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
             )
         try:
-            if process.stdout is None or not process.stdout.readline().startswith("ready"):
+            first = process.stdout.readline() if process.stdout is not None else ""
+            if not first.startswith("ready"):
                 raise RuntimeError(log.read_text())
-            yield Running(node, process, log)
+            yield Running(node, process, log, first.split()[-1])
         finally:
             process.terminate()
             process.wait(timeout=30)

@@ -27,7 +27,7 @@ from standalone.servers import embedded_kafka
 
 SOURCES = Path(__file__).parents[1] / "bpf"
 RING_BYTES = 16 << 20
-RECORDS = RING_BYTES // 256 - 1
+RECORDS = RING_BYTES // (8 + FLOW_RECORD.itemsize) - 1
 ROUNDS = 12
 FRAME = bytes(12) + b"\x88\xb5" + bytes(50)
 INTERFACES = {number: f"veth{number:08x}" for number in range(32)}

@@ -10,15 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 
-import pyarrow as pa
-import structlog
-
+from collector.allocation import give_back
 from collector.attach import AttachError
 from collector.bpffs import BpffsError
 from collector.clock import Clock
 from collector.health import PortTakenError
 from collector.loader import LoaderError
-from collector.logs import configure_logs
+from collector.logs import configure_logs, log
 from collector.netns_directory import NotANamespaceError
 from collector.pins import LockedError, PinsError
 from collector.preflight import PreflightError, check_this_process
@@ -37,8 +35,6 @@ REFUSALS = (
     PreflightError,
     SettingsError,
 )
-
-log = structlog.get_logger()
 
 
 class Signals:
@@ -59,8 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="kubenetinsight collector", description="Count this node's packets, as the KNI_ variables say."
     ).parse_args(arguments)
     configure_logs()
-    # Arrow's own allocator keeps 10 MB for itself, and is no faster with a handful of batches.
-    pa.set_memory_pool(pa.system_memory_pool())
     signals = Signals()
     try:
         settings = settings_of_process()
@@ -74,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (*REFUSALS, OSError) as refusal:
         sys.stderr.write(f"kubenetinsight collector: {refusal}\n")
         return 0 if signals.count else 1
+    give_back()
     host, port = service.address
     print(f"ready collector {settings.node} {host}:{port}", flush=True)
     while not signals.count:

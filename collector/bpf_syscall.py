@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -108,15 +109,12 @@ def map_lookup_batch(  # noqa: PLR0917 - as in the kernel's manual
     descriptor: int, limit: int, key_bytes: int, value_bytes: int
 ) -> tuple[bytes, bytes]:
     """Keys and values of a whole hash of at most `limit` entries (5.6)."""
-    keys, values = ctypes.create_string_buffer(limit * key_bytes), ctypes.create_string_buffer(limit * value_bytes)
-    place = ctypes.create_string_buffer(max(key_bytes, 8))
-    attributes = struct.pack(
-        "<QQQQIIQQ",
-        *(0, ctypes.addressof(place), ctypes.addressof(keys), ctypes.addressof(values)),
-        *(limit, descriptor, 0, 0),
-    )
-    count = _batch(attributes)
-    return keys.raw[: count * key_bytes], values.raw[: count * value_bytes]
+    # Not zeroed: of pages that nothing is written to, there are none.
+    keys, values = np.empty(limit * key_bytes, np.uint8), np.empty(limit * value_bytes, np.uint8)
+    place = np.empty(max(key_bytes, 8), np.uint8)
+    addresses = (place.ctypes.data, keys.ctypes.data, values.ctypes.data)
+    count = _batch(struct.pack("<QQQQIIQQ", 0, *addresses, limit, descriptor, 0, 0))
+    return keys[: count * key_bytes].tobytes(), values[: count * value_bytes].tobytes()
 
 
 def array_of_cpus(descriptor: int, dtype: np.dtype[np.void], *, entries: int) -> npt.NDArray[np.void]:
@@ -212,8 +210,9 @@ def membarrier_global() -> None:
         raise OSError(code, os.strerror(code), "membarrier")
 
 
+@cache
 def possible_cpus() -> int:
-    """How many values a per-CPU map has."""
+    """How many values a per-CPU map has; it never changes while a kernel runs."""
     text = Path("/sys/devices/system/cpu/possible").read_text("ascii").strip()
     return int(text.rpartition("-")[2].rpartition(",")[2]) + 1
 

@@ -118,8 +118,9 @@ class DropRotation:
         if not waiting:
             self._flip()
             self.settle()
-        moved = self._move(self._resting_keys())
-        return Tick(flipped=not waiting, moved=moved, left=len(self._resting_keys()))
+        keys = self._resting_keys()
+        moved = self._move(keys)
+        return Tick(flipped=not waiting, moved=moved, left=len(self._resting_keys()) if len(keys) else 0)
 
     def held(self) -> Held:
         """What the maps hold now; exact when nothing is dropped meanwhile."""

@@ -40,10 +40,15 @@ class DropWatch:
             finally:
                 os.close(link)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Is a pod's namespace being made? Then call `follow` again within milliseconds."""
+        return self._directory.is_waiting
+
     def follow(self, now_ns: int) -> None:
         """Take up pods' namespaces that came or went; cheap when none did."""
         is_due = self._looked_ns is None or now_ns - self._looked_ns >= _LOOK_NS
-        if is_due or self._directory.is_waiting or select.select([self._directory], [], [], 0)[0]:
+        if is_due or self.is_waiting or select.select([self._directory], [], [], 0)[0]:
             self._looked_ns = now_ns
             self._write(self._directory.refresh(now_ns))
 

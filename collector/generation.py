@@ -32,7 +32,9 @@ from schemas import drop_batch, flow_batch
 from schemas.batch import BatchHeader
 from schemas.topics import DROPS, FLOWS
 
-_TICK_NS: Final = 250_000_000
+_TICK_NS: Final = 500_000_000
+_EXPORT_NS: Final = 250_000_000
+"""Between two ticks what is quiet leaves the table without a look at all of it."""
 _DROPS_TICK_NS: Final = 10**9
 _LOST: Final = 3
 """enum kni_outcome"""
@@ -90,7 +92,7 @@ class Generation:
         self._held_drops = 0
         self.counters: dict[str, int] = {}
         self.drop_counters: dict[str, int] = {}
-        self.ticked_ns = self._drops_ticked_ns = 0
+        self.ticked_ns = self._exported_ns = self._drops_ticked_ns = 0
         self._is_flushed = False
         self._counting_since: tuple[int | None, int] = (-1, 0)
         self.places = bpf_syscall.map_entries(pins["cold"])
@@ -100,6 +102,9 @@ class Generation:
         now = self._node.clock.now_ns()
         if now - self.ticked_ns >= _TICK_NS:
             self._tick(now)
+        elif now - self._exported_ns >= _EXPORT_NS:
+            self._exported_ns = now
+            self._sweeper.export_quiet(now)
         if now - self._drops_ticked_ns >= _DROPS_TICK_NS:
             self._tick_drops(now)
         return self._hand_over(publisher, now)
@@ -144,7 +149,7 @@ class Generation:
         return flows + self.drops.step(publisher, self._drop_facts, now_ns=now)
 
     def _tick(self, now: int) -> None:
-        self.ticked_ns = now
+        self.ticked_ns = self._exported_ns = now
         self.scan = self._sweeper.tick(now)
         self.flows.exported_until.found(self.scan.exported_until_ns, self.scan.position)
         self._read_counters()

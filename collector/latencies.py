@@ -57,7 +57,7 @@ class Latencies:
         places = min(int(counts.max()), SAMPLES)
         buckets = to_bucket(samples[:, :places])
         weights = to_weights(counts, places)
-        found = np.bincount(buckets.reshape(-1), weights=weights.reshape(-1), minlength=BUCKETS)
+        found = np.bincount(buckets.T.reshape(-1), weights=weights.T.reshape(-1), minlength=BUCKETS)
         self.counts[kind] += found.astype(np.int64)
 
 
@@ -78,7 +78,7 @@ def to_weights(counts: npt.NDArray[np.int64], places: int) -> npt.NDArray[np.int
 
     No record has more than `places` samples.
     """
-    held = np.minimum(counts, places)[:, np.newaxis]
-    share, rest = np.divmod(counts[:, np.newaxis], held)
-    order = np.arange(places)
-    return np.where(held > order, share + (rest > order), 0)
+    held = np.minimum(counts, places)
+    share, rest = np.divmod(counts, held)
+    order = np.arange(places)[:, np.newaxis]  # records side by side: numpy is slow at many short rows
+    return np.where(held > order, share + (rest > order), 0).T

@@ -8,21 +8,20 @@ hold what was not acknowledged.
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from collector.clock import Clock
 from collector.drop_watch import DropWatch
 from collector.generation import Generation
+from collector.logs import log
 from collector.publish import Publisher
+from collector.stream import RECORDS_A_BATCH
 
 _BUSY_SECONDS: Final = 0.002
-_IDLE_SECONDS: Final = 0.01
+_IDLE_SECONDS: Final = 0.05
+"""Meanwhile a ring of the default size takes more than a million records a second."""
 _FIRST_BACKOFF_NS: Final = 10**9
 _LONGEST_BACKOFF_NS: Final = 30 * 10**9
 _DRAIN_NS: Final = 10 * 10**9
 """So long a stop waits for Kafka to acknowledge anything at all."""
-
-log = structlog.get_logger()
 
 
 class Loop:
@@ -57,7 +56,8 @@ class Loop:
         self._drops.follow(self._clock.now_ns())
         handed_over = self.active.step(self.publisher)
         self._close_old()
-        self._take_answers(_BUSY_SECONDS if handed_over else _IDLE_SECONDS)
+        is_busy = handed_over >= RECORDS_A_BATCH or self._drops.is_waiting
+        self._take_answers(_BUSY_SECONDS if is_busy else _IDLE_SECONDS)
 
     def finish(self, is_given_up: Callable[[], bool]) -> bool:
         """Close all layouts, once nothing is attached any more; False: Kafka does not answer, their pins stay."""

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from typing import Final
 
 import msgspec
-import structlog
 
 from collector import bpf_syscall
 from collector.attach import Attacher
@@ -25,6 +24,7 @@ from collector.inventory import Announcer
 from collector.links import detach_pin
 from collector.listen_overflows import ListenOverflows
 from collector.loader import LAYOUT_VERSION, layout_name, load_in_child
+from collector.logs import log
 from collector.loop import Loop
 from collector.namespace import run_inside
 from collector.netlink import Netlink
@@ -39,8 +39,6 @@ from schemas.topics import COLLECTORS
 
 _ANNOUNCE_NS: Final = 10**9
 _INVENTORY_SCHEMA: Final = "collectors/1"
-
-log = structlog.get_logger()
 
 
 class Service:

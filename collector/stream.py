@@ -21,7 +21,7 @@ RECORDS_A_BATCH: Final = 2_000
 """Larger batches fall out of the processor's cache; smaller ones cost too much each."""
 _IN_FLIGHT: Final = 24
 """Batches without acknowledgement: enough to keep a broker busy, small beside the ring."""
-_LINGER_NS: Final = 100_000_000
+_LINGER_NS: Final = 250_000_000
 """So long a batch that is not full waits for more."""
 _SILENCE_NS: Final = 10**9
 

@@ -1,9 +1,8 @@
 """The kernel's table to what must leave it: conversations that went quiet, gave up, or can be forgotten.
 
-The table is read through mmap: one look at all of it is a numpy expression. What to do with a place is decided here,
-by the policy below; doing it is the sweep program's work (bpf/flow_monitor.c), one place a run, many runs a system
-call. The program does nothing where a packet came in between. All state is in the table: a sweeper may be killed
-anywhere, the next one goes on. One at a time.
+What to do with a place is decided here, by the policy below; doing it is the sweep program's work (bpf/flow_sweep.c),
+one place a run, many runs a system call. The program does nothing where a packet came in between. All state is in the
+table: a sweeper may be killed anywhere, the next one goes on. One at a time.
 
 Places are taken back as in RCU: *retired*, so that no packet finds them; after a grace period *harvested*, with what
 late packets added, and free.
@@ -17,21 +16,16 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from collector.bpf_syscall import map_entries, map_memory, membarrier_global, test_run
-from collector.records import BUCKET, COLD, FLOW_RECORD, JOB, SWEEP, WAYS, Command, Mark, Phase, Tag
-from collector.ring import Ring
+from collector.bpf_syscall import map_memory, membarrier_global, test_run
+from collector.records import FLOW_RECORD, JOB, SWEEP, Command, Mark, Phase
+from collector.ring import RingEnd
+from collector.table import TICK_BITS, Chosen, Entries, Table
 
-_TICK_BITS: Final = 16
-"""kni_hot.first and .last count in 65.536 µs."""
-_PACKETS_SHIFT: Final = np.uint64(40)
-_BYTES_MASK: Final = np.uint64((1 << 40) - 1)
 _CLOCK_SLACK_NS: Final = 30_000_000
 """The clock of packets is behind by up to two jiffies, of 10 ms at most."""
 _NOT_IP: Final = bytes(12) + b"\x88\xb5" + bytes(50)
 """A test-run wants a frame; each fires kfree_skb for it, so it is of an experimental ethertype (IEEE 802)."""
 _COUNTERS: Final = ("exported", "refused", "unanswered", "retired", "freed")
-
-Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,35 +60,11 @@ class Scan(NamedTuple):
         return cls(0, 0, 0, 0, 0)
 
 
-class _Entries(NamedTuple):
-    """The places in use, gathered; ages are nanoseconds since the last packet."""
-
-    places: Places
-    is_gone: npt.NDArray[np.bool_]
-    hot: npt.NDArray[np.void]
-    packets: npt.NDArray[np.uint64]
-    bytes: npt.NDArray[np.uint64]
-    age_ns: npt.NDArray[np.int64]
-    oldest_age_ns: int
-    """Of the first packet that waits in the table; 0: none waits."""
-
-    def take(self, chosen: npt.NDArray[np.bool_]) -> "_Chosen":
-        """Some of them."""
-        return _Chosen(self.places[chosen], self.hot["last"][chosen])
-
-
-class _Chosen(NamedTuple):
-    """Places, and when the last packet had come when they were looked at."""
-
-    places: Places
-    last: npt.NDArray[np.uint32]
-
-
 class Plan(NamedTuple):
     """What one look at the table saw, and what is to be done with which of it."""
 
     now_ns: int
-    entries: _Entries
+    entries: Entries
     chosen: Mapping[Command, npt.NDArray[np.bool_]]
 
 
@@ -112,12 +82,12 @@ class Sweeper:
         """Maps table, cold, jobs, sweeps and flows_ring; they may be closed, but for the program sweep."""
         self._policy = policy
         self._program = pins["sweep"]
-        places = map_entries(pins["cold"])
-        self._table = np.frombuffer(map_memory(pins["table"], places // WAYS * BUCKET.itemsize), BUCKET, places // WAYS)
-        self._cold = np.frombuffer(map_memory(pins["cold"], places * COLD.itemsize), COLD, places)
+        self._table = Table(pins["table"], pins["cold"])
+        self._seen: Entries | None = None
+        places = self._table.places
         self._jobs = np.frombuffer(map_memory(pins["jobs"], places * JOB.itemsize), JOB, places)
         self._sweep = np.frombuffer(map_memory(pins["sweeps"], SWEEP.itemsize), SWEEP, 1)
-        self._ring = Ring(pins["flows_ring"], FLOW_RECORD)
+        self._ring = RingEnd(pins["flows_ring"], FLOW_RECORD)
 
     def tick(self, now_ns: int) -> Scan:
         """Export, give up, retire and harvest what is due; asleep for two grace periods (8 to 24 ms each).
@@ -133,8 +103,18 @@ class Sweeper:
 
     def choose(self, now_ns: int) -> "Plan":
         """Look at the table once, and say what is due."""
-        entries = self._gather(now_ns)
+        self._seen = entries = self._table.look(now_ns)
         return Plan(now_ns, entries, due(entries, self._policy))
+
+    def export_quiet(self, now_ns: int) -> None:
+        """Export what the last tick saw and what went quiet since: a tenth of a tick, which it cannot replace.
+
+        Conversations that are new are not among them, and are not quiet yet.
+        """
+        if self._seen is not None:
+            entries = self._table.look_again(self._seen, now_ns)
+            quiet = due(entries, self._policy)[Command.EXPORT]
+            self.carry_out(Plan(now_ns, entries, {Command.EXPORT: quiet}))
 
     def carry_out(self, plan: "Plan") -> None:
         """Have it done, as far as it still holds and the ring has room."""
@@ -148,42 +128,27 @@ class Sweeper:
         """
         membarrier_global()
         for command in (Command.FLUSH, Command.RETIRE):
-            entries = self._gather(now_ns)
+            entries = self._table.look(now_ns)
             self._run(command, entries.take(~entries.is_gone), now_ns=now_ns)
         membarrier_global()
-        entries = self._gather(now_ns)
+        entries = self._table.look(now_ns)
         self._run(Command.HARVEST, entries.take(entries.is_gone), now_ns=now_ns)
-        return self._scan(self._gather(now_ns), now_ns)
+        return self._scan(self._table.look(now_ns), now_ns)
 
     def counters(self) -> Mapping[str, int]:
         """What the sweep program did since it was loaded."""
         return {name: int(self._sweep[name][0]) for name in _COUNTERS}
 
-    def _gather(self, now_ns: int) -> _Entries:
-        tags = self._table["tag"][:, :WAYS].ravel()
-        places = np.flatnonzero(tags != Tag.FREE)
-        bucket, way = np.divmod(places, WAYS)
-        hot = self._table["way"][bucket, way]
-        packets = (hot["count"] >> _PACKETS_SHIFT).sum(axis=1)
-        octets = (hot["count"] & _BYTES_MASK).sum(axis=1)
-        pending = np.flatnonzero(hot["state"]["marks"] & Mark.PENDING)
-        packets[pending] += self._cold["spilled_packets"][places[pending]].sum(axis=1)
-        octets[pending] += self._cold["spilled_bytes"][places[pending]].sum(axis=1)
-        first = np.where(hot["first"], hot["first"], hot["last"])[packets > 0]
-        oldest = int(_ages_ns(first, now_ns).max(initial=0))
-        is_gone = tags[places] == Tag.GONE
-        return _Entries(places, is_gone, hot, packets, octets, _ages_ns(hot["last"], now_ns), oldest)
-
-    def _scan(self, entries: _Entries, now_ns: int) -> Scan:
+    def _scan(self, entries: Entries, now_ns: int) -> Scan:
         return Scan(
-            conversations=len(entries.places),
+            conversations=len(entries.slots),
             held_packets=int(entries.packets.sum()),
             held_bytes=int(entries.bytes.sum()),
-            exported_until_ns=(now_ns >> _TICK_BITS << _TICK_BITS) - max(entries.oldest_age_ns, _CLOCK_SLACK_NS),
+            exported_until_ns=(now_ns >> TICK_BITS << TICK_BITS) - max(entries.oldest_age_ns, _CLOCK_SLACK_NS),
             position=self._ring.producer,
         )
 
-    def _run(self, command: Command, chosen: "_Chosen", *, now_ns: int) -> None:
+    def _run(self, command: Command, chosen: Chosen, *, now_ns: int) -> None:
         if not len(chosen.places):
             return
         jobs = self._jobs[: len(chosen.places)]
@@ -193,13 +158,7 @@ class Sweeper:
             test_run(self._program, _NOT_IP, repeat=len(jobs))
 
 
-def _ages_ns(ticks: npt.NDArray[np.uint32], now_ns: int) -> npt.NDArray[np.int64]:
-    """Ticks of 32 bits to nanoseconds before now; negative: after."""
-    now = np.uint32(now_ns >> _TICK_BITS & 0xFFFFFFFF)
-    return (now - ticks).view(np.int32).astype(np.int64) << _TICK_BITS
-
-
-def due(entries: _Entries, policy: Policy) -> dict[Command, npt.NDArray[np.bool_]]:
+def due(entries: Entries, policy: Policy) -> dict[Command, npt.NDArray[np.bool_]]:
     """What is to be done with which entries; with each at most one thing."""
     state, age_ns = entries.hot["state"], entries.age_ns
     is_live = ~entries.is_gone & ((state["marks"] & Mark.READY) != 0)

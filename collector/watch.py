@@ -11,10 +11,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-import structlog
-
 from collector.attach import Attacher, AttachError, Counted
 from collector.interfaces import Watched, choose
+from collector.logs import log
 from collector.namespace import enter
 from collector.netlink import Events, EventsLostError, Netlink
 from collector.netlink_messages import Event, Gone, Link
@@ -26,8 +25,6 @@ _LOOK_AGAIN_NS: Final = 5 * 10**9
 """Default routes, and what else stands in the way of a refused interface, no event tells."""
 _TICK_SECONDS: Final = 0.5
 _VANISHED: Final = frozenset({errno.ENODEV, errno.ENXIO, errno.ENOENT})
-
-log = structlog.get_logger()
 
 
 class Watch:
