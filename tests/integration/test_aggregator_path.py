@@ -51,7 +51,7 @@ def test_what_collectors_send_is_what_sql_and_the_windows_topic_say(world: World
     assert world.count("SELECT sum(gap) + sum(repeated) FROM completeness") == 0
 
     rows = {table: len(found) for table, found in world.windows().items()}
-    eventually(lambda: {t: len(found) for t, found in published(world.bootstrap).items()} == rows, within_seconds=30)
+    eventually(lambda: {t: len(found) for t, found in published(world.bootstrap).items()} == rows, within_seconds=60)
     told = published(world.bootstrap)["window_protocols"].values()
     assert sum(row["bytes"] for row in told) == octets
     assert worker.metric("kubenetinsight_aggregator_records_total") == RECORDS * len(sent) + 50
