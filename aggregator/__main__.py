@@ -31,9 +31,15 @@ INTERRUPTED: Final = 130
 def main(words: Sequence[str] | None = None) -> int:
     """Run until SIGTERM; the exit status. A failure is one message on standard error."""
     parser = argparse.ArgumentParser(
-        prog="kubenetinsight aggregator", description="flow records in Kafka to ClickHouse"
+        prog="kubenetinsight aggregator", description="Flow records and drops in Kafka to rows in ClickHouse."
     )
-    parser.add_argument("command", nargs="?", choices=("run", "schema"), default="run")
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=("run", "schema"),
+        default="run",
+        help="run (the default): a worker, as the KNI_ variables say; schema: make ClickHouse's tables, or update them",
+    )
     arguments = parser.parse_args(words)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger().handlers[0].addFilter(OnceAMinute(time.monotonic))

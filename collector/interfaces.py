@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from collector.netlink_messages import Link
-from collector.settings import DEFAULT_ROUTE, VETHS, Settings, Uplink
+from collector.settings import DEFAULT_ROUTE, VETHS, Settings, SettingsError, Uplink
 
 UPLINK: Final = 0
 POD: Final = 1
@@ -54,11 +54,14 @@ def choose(links: Iterable[Link], default_route: set[int], *, settings: Settings
     return uplinks | pods
 
 
-def missing_uplink(links: Iterable[Link], settings: Settings) -> str | None:
-    """An uplink by name that is not there: the node would be counted without it, in silence."""
+def check_uplinks(links: Iterable[Link], settings: Settings) -> None:
+    """Raises: SettingsError for an uplink by name that is not there: the node would be counted without it, unnoticed."""
     names = {link.name for link in links}
     patterns = [uplink.pattern for uplink in settings.uplinks if uplink.pattern != DEFAULT_ROUTE]
-    return next((name for name in patterns if not set(name) & _GLOB and name not in names), None)
+    missing = next((name for name in patterns if not set(name) & _GLOB and name not in names), None)
+    if missing is not None:
+        there = ", ".join(sorted(names))
+        raise SettingsError(f"KNI_UPLINKS={missing}: the node has no such interface; it has {there}")
 
 
 def _is_excluded(link: Link, settings: Settings) -> bool:

@@ -19,7 +19,7 @@ from collector.drop_layout import drop_reasons
 from collector.drop_watch import LINK, DropWatch
 from collector.generation import Generation, Node
 from collector.health import Doors
-from collector.interfaces import missing_uplink
+from collector.interfaces import check_uplinks
 from collector.inventory import Announcer
 from collector.links import detach_pin
 from collector.listen_overflows import ListenOverflows
@@ -32,7 +32,7 @@ from collector.netns_directory import OWN_NAMESPACE, NetnsDirectory
 from collector.pins import LOADING, NodeDirectory, Pins, PinsError, remove
 from collector.publish import Publisher
 from collector.report import Identity, to_inventory, to_state
-from collector.settings import Settings, SettingsError
+from collector.settings import Settings
 from collector.state import State
 from collector.watch import Watch
 from schemas.topics import COLLECTORS
@@ -59,7 +59,7 @@ class Service:
             undo.callback(self._doors.stop)
             self._netlink = Netlink(settings.netns)
             undo.callback(self._netlink.close)
-            self._check_uplinks()
+            check_uplinks(self._netlink.list_links(), settings)
             self._directory = NodeDirectory(settings.bpffs, settings.node)
             undo.callback(self._directory.close)
             active, old = self._open_layouts(undo)
@@ -99,14 +99,6 @@ class Service:
         self._directory.close()
         self._doors.stop()
         return left
-
-    def _check_uplinks(self) -> None:
-        """Raises: SettingsError."""
-        links = self._netlink.list_links()
-        missing = missing_uplink(links, self._settings)
-        if missing is not None:
-            names = ", ".join(sorted(link.name for link in links))
-            raise SettingsError(f"KNI_UPLINKS={missing}: the node has no such interface; it has {names}")
 
     def _open_layouts(self, undo: ExitStack) -> tuple[Pins, list[Pins]]:
         """The layout that counts from now on, loaded if it is not there, and those to be closed. Raises: PinsError."""

@@ -64,13 +64,22 @@ def parse(arguments: Sequence[str]) -> Wish:
     parser = argparse.ArgumentParser(
         prog="kubenetinsight demo", description="Run the whole system on a small cluster of network namespaces."
     )
-    parser.add_argument("--duration", type=float, default=30, metavar="SECONDS", help="how long traffic runs")
+    parser.add_argument(
+        "--duration", type=_number, default=30, metavar="SECONDS", help="how long traffic runs; default: 30"
+    )
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep ClickHouse's data there, even afterwards")
     options = parser.parse_args(list(arguments))
     if not 1 <= options.duration <= 86400:
         raise UsageError(f"--duration {options.duration:g}: write a number of seconds from 1 to 86400")
     return Wish(options.duration, options.keep, options.data)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds: write one from 1 to 86400") from error
 
 
 class Demo:

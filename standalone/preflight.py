@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from aggregator.settings import Settings as AggregatorSettings
 from aggregator.settings import SettingsError as AggregatorSettingsError
+from collector.interfaces import check_uplinks
+from collector.netlink import Netlink
 from collector.preflight import PreflightError, check_this_process
 from collector.settings import SettingsError, read_settings
 from standalone.address import UsageError
@@ -16,15 +19,17 @@ if TYPE_CHECKING:
 
 
 def check(*, collectors: Iterable[Mapping[str, str]], aggregator: Mapping[str, str]) -> None:
-    """Judge the settings that the programs would be started with, and this process's rights on this kernel.
+    """Judge the settings that the programs would be started with, their uplinks, and this process's rights here.
 
     Raises:
         UsageError: one of them would refuse to start.
     """
     try:
-        for settings in collectors:
-            enters_namespace = read_settings(child_environment(dict(settings))).netns is not None
-            check_this_process(enters_namespace=enters_namespace)
+        for each in collectors:
+            settings = read_settings(child_environment(dict(each)))
+            check_this_process(enters_namespace=settings.netns is not None)
+            with closing(Netlink(settings.netns)) as netlink:
+                check_uplinks(netlink.list_links(), settings)
         AggregatorSettings.from_environment(child_environment(dict(aggregator)))
-    except (AggregatorSettingsError, PreflightError, SettingsError) as error:
+    except (AggregatorSettingsError, OSError, PreflightError, SettingsError) as error:
         raise UsageError(str(error)) from error

@@ -45,7 +45,11 @@ def parse(arguments: Sequence[str], settings: Settings) -> Settings:
     parser.add_argument("--kafka", metavar="HOST:PORT", help="a Kafka to use instead of the embedded one")
     parser.add_argument("--clickhouse", metavar="URL", help="a ClickHouse to use instead of the embedded one")
     parser.add_argument(
-        "--data", type=Path, default=settings.data, metavar="DIR", help="where ClickHouse keeps its data"
+        "--data",
+        type=Path,
+        default=settings.data,
+        metavar="DIR",
+        help=f"where ClickHouse keeps its data; default: {settings.data}",
     )
     options = parser.parse_args(list(arguments))
     check_listens(settings)

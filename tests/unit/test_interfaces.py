@@ -2,9 +2,9 @@
 
 import pytest
 
-from collector.interfaces import POD, UPLINK, choose, missing_uplink
+from collector.interfaces import POD, UPLINK, check_uplinks, choose
 from collector.netlink_messages import Link
-from collector.settings import Settings, Uplink, read_settings
+from collector.settings import Settings, SettingsError, Uplink, read_settings
 
 pytestmark = pytest.mark.unit
 
@@ -76,10 +76,18 @@ def test_links_that_stand_on_each_other_in_a_circle_do_not_hang_the_choice() -> 
     assert set(choose(circle, set(), settings=settings)) == {2}
 
 
-@pytest.mark.parametrize(
-    ("uplinks", "missing"),
-    [("eth0,bond0=tc", None), ("eth0,eth9=xdp", "eth9"), ("eth9*,default-route", None), ("", None)],
-)
-def test_an_uplink_by_name_must_be_there_one_by_glob_may_come_later(uplinks: str, missing: str | None) -> None:
-    settings = read_settings({"KNI_NODE": "n", "KNI_UPLINKS": uplinks})
-    assert missing_uplink(ALL, settings) == missing
+def complaint(uplinks: str) -> str:
+    try:
+        check_uplinks(ALL, read_settings({"KNI_NODE": "n", "KNI_UPLINKS": uplinks}))
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
+def test_an_uplink_by_name_must_be_there_one_by_glob_may_come_later() -> None:
+    assert {uplinks: complaint(uplinks) for uplinks in ("eth0,bond0=tc", "eth9*,default-route", "")} == {
+        "eth0,bond0=tc": "",
+        "eth9*,default-route": "",
+        "": "",
+    }
+    assert complaint("eth0,eth9=xdp").startswith("KNI_UPLINKS=eth9: the node has no such interface; it has ")
