@@ -55,7 +55,7 @@ def choose(links: Iterable[Link], default_route: set[int], *, settings: Settings
 
 
 def check_uplinks(links: Iterable[Link], settings: Settings) -> None:
-    """Raises: SettingsError for an uplink by name that is not there: the node would be counted without it, unnoticed."""
+    """Raises: SettingsError for an uplink by name that is not there: it would go uncounted, and nobody would know."""
     names = {link.name for link in links}
     patterns = [uplink.pattern for uplink in settings.uplinks if uplink.pattern != DEFAULT_ROUTE]
     missing = next((name for name in patterns if not set(name) & _GLOB and name not in names), None)
