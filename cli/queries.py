@@ -15,7 +15,11 @@ EDGES: Final = Question(
     """
 SELECT
     client, server, service, protocol, port, bytes, reverse_bytes, packets, reverse_packets,
-    opened, refused, no_answer, retransmits, handshake_p50_ms, rtt_p50_ms, rtt_p95_ms, rtt_p99_ms
+    opened, refused, no_answer, retransmits,
+    if(is_timed, handshake_ms, nan) AS handshake_p50_ms,
+    if(is_timed, rtt_ms[1], nan) AS rtt_p50_ms,
+    if(is_timed, rtt_ms[2], nan) AS rtt_p95_ms,
+    if(is_timed, rtt_ms[3], nan) AS rtt_p99_ms
 FROM
 (
     SELECT
@@ -45,10 +49,10 @@ LEFT JOIN
         dst_service AS service,
         protocol_name(protocol) AS protocol,
         dst_port AS port,
-        round(latency_quantile_ns(0.5, sumMap(handshake_histogram)) / 1e6, 3) AS handshake_p50_ms,
-        round(latency_quantile_ns(0.5, sumMap(rtt_histogram)) / 1e6, 3) AS rtt_p50_ms,
-        round(latency_quantile_ns(0.95, sumMap(rtt_histogram)) / 1e6, 3) AS rtt_p95_ms,
-        round(latency_quantile_ns(0.99, sumMap(rtt_histogram)) / 1e6, 3) AS rtt_p99_ms
+        1 AS is_timed,
+        round(latency_quantile_ns(0.5, sumMap(handshake_histogram)) / 1e6, 3) AS handshake_ms,
+        arrayMap(
+            level -> round(latency_quantile_ns(level, sumMap(rtt_histogram)) / 1e6, 3), [0.5, 0.95, 0.99]) AS rtt_ms
     FROM window_latency
     WHERE authoritative AND window >= now() - toIntervalSecond({since:UInt32})
     GROUP BY client, server, service, protocol, port

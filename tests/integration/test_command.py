@@ -159,6 +159,7 @@ def test_edges_come_as_csv_with_a_header(clickhouse):
         ("shop/web", "data/db", "80", "1060"),
         ("shop/web", "data/db", "53", "380"),
     ]
+    assert [row["rtt_p50_ms"] for row in rows] == ["1.081", ""], "what was never timed has no time, not the time 0"
 
 
 def test_a_table_for_people_names_its_units(clickhouse):
