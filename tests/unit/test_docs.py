@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from cli.summary_queries import SUMMARY
 from schemas import drop_batch, flow_batch, topics
 
 ROOT = Path(__file__).parents[2]
+WORDED = {"incomplete (UTC)"}
+"""Columns that the command words for people."""
 
 
 def section(text: str, title: str) -> str:
@@ -55,3 +58,15 @@ def test_what_the_readme_points_to_is_there(path):
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))))
 def test_every_make_target_that_the_readme_names_is_there(target):
     assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_readme_shows_the_summary_as_it_is() -> None:
+    shown = re.findall(r"^(\w.*)\n\n (\w.*)\n ─+$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    sql = {question.title: question.sql for question in SUMMARY}
+    said = {title: set(re.split(r" {2,}", header.strip())) - WORDED for title, header in shown}
+
+    assert set(said) == {"Latency", "Drops by the kernel", "Completeness"}
+    missing = {
+        title: [name for name in names if not re.search(rf"\b{name}\b", sql[title])] for title, names in said.items()
+    }
+    assert missing == {title: [] for title in said}
