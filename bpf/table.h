@@ -86,24 +86,25 @@ struct kni_identity {
 	u8 direction; /* enum kni_flow_direction of side 0's packets */
 };
 
+/* Not by alignment: what a round trip touches stands together, in two or three of the five lines. */
 struct kni_cold {
 	u64 rtt[2]; /* samples << 40 | sum in 64 ns */
+	u32 rtt_least[2]; /* ~ns, so that zero means none */
+	u32 rtt_most[2]; /* ns */
+	u32 gap_at; /* when they were, in 64 ns, but for the lowest bit: whose they are, a side */
+	u16 round_trip; /* SYN to ACK, as kni_to_float16; 0: not seen */
+	u8 rtt_shift[2];
+	u16 rtt_lanes[2][KNI_LANES];
+	u16 rtt_samples[2][KNI_SAMPLES];
 	u64 retransmits; /* side 1 << 32 | side 0 */
 	u64 resets;
 	u64 connections; /* no_answer << 48 | refused << 32 | closed << 16 | opened */
 	u64 handshake_ns; /* SYN/ACK to ACK << 32 | SYN to SYN/ACK */
 	u64 spilled_packets[2];
 	u64 spilled_bytes[2];
-	u32 rtt_least[2]; /* ~ns, so that zero means none */
-	u32 rtt_most[2]; /* ns */
-	u16 rtt_samples[2][KNI_SAMPLES];
-	u16 rtt_lanes[2][KNI_LANES];
 	u32 syn_sequence;
 	u32 shaken_at; /* last step of the handshake, in 64 ns */
 	struct kni_identity identity;
-	u32 gap_at; /* when they were, in 64 ns, but for the lowest bit: whose they are, a side */
-	u16 round_trip; /* SYN to ACK, as kni_to_float16; 0: not seen */
-	u8 rtt_shift[2];
 };
 
 _Static_assert(sizeof(struct kni_cold) == 320, "five cache lines");

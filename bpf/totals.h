@@ -14,14 +14,23 @@ static __always_inline void kni_tally(struct kni_hook_total *total, u32 outcome,
 	total->bytes[outcome] += frame->bytes;
 }
 
-/* Smallest b with bytes <= 64 << b, at most KNI_SIZES - 1; without a branch: it indexes memory. */
+/*
+ * Smallest b with bytes <= 64 << b, at most KNI_SIZES - 1: how many bits (bytes - 1) / 64 has, by halving and without a
+ * branch, since it indexes memory. No frame has 0 bytes.
+ */
 static __always_inline u64 kni_size_bucket(u32 bytes)
 {
-	u64 bucket = 0;
+	u64 rest = (u64)(bytes - 1) >> 6, bucket = 0;
 
+	rest = rest < 1024 ? rest : 1024;
 #pragma unroll
-	for (u64 b = 0; b < KNI_SIZES - 1; b++)
-		bucket += ((64ull << b) - bytes) >> 63;
+	for (u64 bits = 8; bits; bits >>= 1) {
+		u64 step = bits & (0 - ((((1ull << bits) - 1) - rest) >> 63));
+
+		bucket += step;
+		rest >>= step;
+	}
+	bucket += rest;
 	asm volatile("" : "+r"(bucket));
 	return bucket;
 }

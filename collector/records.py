@@ -114,22 +114,22 @@ IDENTITY = np.dtype(
 COLD = np.dtype(
     [
         ("rtt", "<u8", 2),
+        ("rtt_least", "<u4", 2),
+        ("rtt_most", "<u4", 2),
+        ("gap_at", "<u4"),
+        ("round_trip", "<u2"),
+        ("rtt_shift", "u1", 2),
+        ("rtt_lanes", "<u2", (2, LANES)),
+        ("rtt_samples", "<u2", (2, SAMPLES)),
         ("retransmits", "<u8"),
         ("resets", "<u8"),
         ("connections", "<u8"),
         ("handshake_ns", "<u8"),
         ("spilled_packets", "<u8", 2),
         ("spilled_bytes", "<u8", 2),
-        ("rtt_least", "<u4", 2),
-        ("rtt_most", "<u4", 2),
-        ("rtt_samples", "<u2", (2, SAMPLES)),
-        ("rtt_lanes", "<u2", (2, LANES)),
         ("syn_sequence", "<u4"),
         ("shaken_at", "<u4"),
         ("identity", IDENTITY),
-        ("gap_at", "<u4"),
-        ("round_trip", "<u2"),
-        ("rtt_shift", "u1", 2),
     ]
 )
 
