@@ -9,6 +9,7 @@ SHELL := /bin/bash
 DURATION ?= 30
 KEEP ?=
 TESTS ?=
+KERNELS ?=
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env)
 PYTHON := .venv/bin/python
@@ -63,6 +64,11 @@ test-integration: setup-dev kafka-jars ## real servers: embedded and Apache Kafk
 test-e2e: setup-dev kafka-jars ## the lab, from packet to row
 	@$(PYTEST_AS_ROOT) tests/e2e $(TESTS)
 
+.PHONY: test-kernels
+test-kernels: setup-dev ## test-kernel on other versions of Linux, in virtual machines (KERNELS='6.1 6.12'; TESTS)
+	@tools/install-debian tools/debian-kernels.txt
+	@$(SUDO) $(PYTHON) -m tests.kernels $(KERNELS) -- tests/kernel $(TESTS)
+
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 CHECKS = layout rules types imports c-layout c-headers shell spelling manifests coverage
@@ -93,7 +99,7 @@ check-c-headers:
 	  -I bpf -I bpf/kernel/include -include linux/types.h -include tools/bcc.h "$$header"; done
 
 check-shell:
-	@echo "check: shell scripts (shellcheck)"; shellcheck .ci/run tools/install-debian k8s/clickhouse/reader.sh
+	@echo "check: shell scripts (shellcheck)"; shellcheck .ci/run tools/install-debian k8s/clickhouse/reader.sh tests/kernels/init
 
 check-spelling:
 	@echo "check: spelling (codespell)"; git ls-files -z | xargs -0 .venv/bin/codespell --toml pyproject.toml

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,14 @@ from scapy.packet import Raw
 
 from collector import bpf_syscall
 from collector.namespace import run_inside
+from collector.netlink import Netlink
 from tests.deadline import Eventually
 from tests.kernel.drop_world import DEVICE, FAR_V4, Namespace, World, world
 from tests.kernel.flow_kernel import FlowKernel, Hook
 from tests.kernel.frames import frame, total
 
-ATTACH_TYPES = {Hook.XDP: 37, Hook.TC_IN: 46, Hook.TC_OUT: 47}
+XDP = 37
+"""BPF_XDP"""
 NATIVE = 4
 PORT = 7_007
 PAYLOAD = 8 << 20
@@ -44,18 +47,31 @@ def cable() -> Iterator[World]:
 @contextmanager
 def watching(flows: FlowKernel, namespace: Namespace, *hooks: Hook) -> Iterator[None]:
     """Attached to the namespace's end of the cable."""
-    ifindex = namespace.device_index()
+    with native_xdp(flows, namespace) if hooks == (Hook.XDP,) else filters(flows, namespace, *hooks):
+        yield
 
-    def attach(hook: Hook) -> int:
-        flags = NATIVE if hook is Hook.XDP else 0
-        return bpf_syscall.link_create(flows.programs[hook], ifindex, attach_type=ATTACH_TYPES[hook], flags=flags)
 
-    links = [run_inside(namespace.path, lambda hook=hook: attach(hook)) for hook in hooks]  # type: ignore[misc]
+@contextmanager
+def native_xdp(flows: FlowKernel, namespace: Namespace) -> Iterator[None]:
+    program, ifindex = flows.programs[Hook.XDP], namespace.device_index()
+    attach = partial(bpf_syscall.link_create, program, ifindex, attach_type=XDP, flags=NATIVE)
+    link = run_inside(namespace.path, attach)
     try:
         yield
     finally:
-        for link in links:
-            os.close(link)
+        os.close(link)
+
+
+@contextmanager
+def filters(flows: FlowKernel, namespace: Namespace, *hooks: Hook) -> Iterator[None]:
+    ifindex, netlink = namespace.device_index(), Netlink(namespace.path)
+    programs = {hook.value[1]: flows.programs[hook] for hook in hooks}
+    try:
+        assert netlink.attach(ifindex, programs, name="devices") == (True, dict.fromkeys(programs, 0))
+        yield
+    finally:
+        netlink.remove_clsact(ifindex)
+        netlink.close()
 
 
 def collect(flows: FlowKernel, eventually: Eventually, *, packets: int) -> npt.NDArray[np.void]:
