@@ -37,4 +37,4 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toDate(window)
 ORDER BY (window, src_namespace, src_workload, dst_namespace, dst_workload, src_workload_kind, dst_workload_kind, dst_service, protocol, dst_port, reporter, authoritative)
 TTL window + INTERVAL 7 DAY
-SETTINGS non_replicated_deduplication_window = 100000, ttl_only_drop_parts = 1, auto_statistics_types = '';
+SETTINGS non_replicated_deduplication_window = 100000, ttl_only_drop_parts = 1, auto_statistics_types = '', min_parts_to_merge_at_once = 10;
