@@ -34,6 +34,13 @@ class Drop(NamedTuple):
     symbol: str
 
 
+RELEASE = tuple(int(part) for part in os.uname().release.split(".")[:2])
+NFT_DROP = Drop("NETFILTER_DROP", "nft_do_chain" if RELEASE >= (6, 7) else "nf_hook_slow")
+"""Before 6.7 who calls nftables frees what it drops."""
+NO_ROUTE_V6 = Drop("IP_INNOROUTES", "ip6_pkt_discard" if RELEASE >= (6, 12) else "ip6_pkt_drop")
+"""One calls the other, and only some compilers make one of both: 6.1 and 6.12 are as Debian's are."""
+
+
 class DropKernel:
     """A drop monitor that watches no namespace yet and is not attached yet."""
 

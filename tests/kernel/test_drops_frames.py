@@ -17,12 +17,11 @@ from collector.drop_layout import DropSizes
 from collector.drop_rotation import CLASSES
 from collector.namespace import run_inside
 from tests.deadline import Eventually
-from tests.kernel.drop_kernel import Drop, DropKernel, to_bytes
+from tests.kernel.drop_kernel import NFT_DROP, Drop, DropKernel, to_bytes
 from tests.kernel.drop_world import DEVICE, FAR_V4, FAR_V6, NEAR_V4, NEAR_V6, World, world
 
 FRAMES = 5
 SOURCE, PORT = 50_000, 7005
-NFT_DROP = Drop("NETFILTER_DROP", "nft_do_chain")
 DROP_ALL = "table {family} kd {{ chain c {{ type filter hook prerouting priority -450; {match} drop; }}; }}"
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 2, 0x1000, 0x4000
