@@ -71,8 +71,8 @@ class Ring:
 
     @property
     def capacity(self) -> int:
-        """Records that the ring holds."""
-        return self._size // self._step
+        """Records that the ring holds; the kernel never fills its last byte (kernel/bpf/ringbuf.c)."""
+        return (self._size - 1) // self._step
 
     @property
     def position(self) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from collector.records import InterfaceKind
-from tests.kernel.flow_kernel import LOOPBACK, FlowKernel
+from tests.kernel.flow_kernel import LOOPBACK, RING_BYTES, FlowKernel
 
 TRAFFIC = Path(__file__).parents[2] / "benchmarks" / "traffic.c"
 
@@ -16,7 +16,7 @@ def flows() -> FlowKernel:
     """A flow monitor with a small table, a small ring, and the traffic generator."""
     return FlowKernel(
         "-DKNI_CONVERSATIONS=2048",
-        "-DKNI_RING_BYTES=1048576",
+        f"-DKNI_RING_BYTES={RING_BYTES}",
         "-DKNI_CLOCK_REPLAY",
         more=TRAFFIC.read_text(encoding="utf-8"),
     )

@@ -15,6 +15,7 @@ from collector.ring import Ring
 from collector.sweep import Policy, Scan, Sweeper
 
 SOURCES = Path(__file__).parents[2] / "bpf"
+RING_BYTES = 1 << 20
 FLOW_SOURCES = ("flow_monitor.c", "flow_hooks.c", "flow_sweep.c")
 MAPS = (
     *("table", "cold", "hook_totals", "exporters", "slots", "crowded_slots"),

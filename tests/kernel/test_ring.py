@@ -10,8 +10,11 @@ from scapy.layers.inet import IP, UDP
 
 from collector.records import FLOW_RECORD
 from collector.ring import Ring, RingError
-from tests.kernel.flow_kernel import FlowKernel
+from tests.kernel.flow_kernel import RING_BYTES, FlowKernel
 from tests.kernel.frames import frame
+
+STEP = FLOW_RECORD.itemsize + 8
+"""A record and its header in the ring."""
 
 
 @pytest.fixture(autouse=True)
@@ -55,12 +58,15 @@ def test_reading_goes_on_behind_what_was_read(flows: FlowKernel, fill: Callable[
 
 
 def test_a_run_over_the_rings_end_is_whole(flows: FlowKernel, fill: Callable[[int], None]) -> None:
-    capacity = flows.ring.capacity
-    while flows.ring.position % capacity < capacity - 2:
-        fill(min(1_000, capacity - 2 - flows.ring.position % capacity))
+    def left() -> int:
+        return (-flows.ring.position * STEP % RING_BYTES) // STEP
+
+    while left() > 2:
+        fill(min(1_000, left() - 2))
         flows.ring.release(flows.ring.producer)
     first = flows.ring.position
     fill(6)
+    assert first * STEP // RING_BYTES < flows.ring.producer * STEP // RING_BYTES
     assert sorted(flows.ring.read(100, after=first)["src_port"].tolist()) == list(range(1_024, 1_030))
 
 
