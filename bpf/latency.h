@@ -87,13 +87,16 @@ static __always_inline u32 kni_follow_data(struct kni_hot *hot, struct kni_cold 
 	return 0;
 }
 
-/* Of two CPUs that see the same ACK one takes the sample. */
+/*
+ * An ACK that a later one overtook times nothing: its segments were acknowledged before. Of two CPUs that see the same ACK
+ * one takes the sample.
+ */
 static __always_inline u64 kni_follow_ack(struct kni_hot *hot, const struct kni_packet *packet,
 					  const struct kni_frame *frame, struct kni_segment acknowledged)
 {
-	u32 side = packet->side & 1;
+	u32 side = packet->side & 1, highest = hot->acknowledged[side];
 
-	if (!(packet->tcp_flags & KNI_ACK) || packet->ack == hot->acknowledged[side])
+	if (!(packet->tcp_flags & KNI_ACK) || (highest && (s32)(packet->ack - highest) <= 0))
 		return 0;
 	hot->acknowledged[side] = packet->ack;
 	u64 under_way = *acknowledged.word;

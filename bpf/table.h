@@ -58,7 +58,7 @@ struct kni_hot {
 	u32 last; /* last and first packet since the last export, in 65.536 us, one aligned 64-bit word; */
 	u32 first; /* first 0: none */
 	u32 highest[2]; /* sequence end */
-	u32 acknowledged[2]; /* by side, of the other's */
+	u32 acknowledged[2]; /* the highest by side, of the other's */
 	u32 gap_begin; /* the sequence numbers that were jumped over last, and have not come yet; */
 	u32 gap_end; /* the same: none */
 	u16 longest[2];

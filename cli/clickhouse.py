@@ -18,7 +18,7 @@ logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it says on
 
 
 _TELLING: Final = (
-    r"Code: \d+\. .*?(?=: While |\. In scope |\(for url|$)|Failed to resolve '\S+'|\[Errno \d+\] [\w ]+|timed out"
+    r"Code: \d+\. .*?(?=: While |\.? [Ii]n scope |\(for url|$)|Failed to resolve '\S+'|\[Errno \d+\] [\w ]+|timed out"
 )
 
 

@@ -135,8 +135,8 @@ def left_by_demo(directory: Path) -> list[str]:
     [
         ("Kafka and ClickHouse", signal.SIGINT),
         ("topics, tables, collectors and aggregator", signal.SIGHUP),
-        ('"event": "loading"', signal.SIGINT),
-        ('"event": "attached"', signal.SIGTERM),
+        ('"event":"loading"', signal.SIGINT),
+        ('"event":"attached"', signal.SIGTERM),
         ("Ctrl-C stops everything", signal.SIGINT),
     ],
     ids=["servers start", "terminal closes", "collector loads", "collector attached", "all runs"],
