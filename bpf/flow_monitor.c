@@ -17,7 +17,7 @@
 
 BPF_F_TABLE("array", u32, struct kni_bucket, table, KNI_BUCKETS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct kni_cold, cold, KNI_PLACES, BPF_F_MMAPABLE);
-BPF_TABLE("array", u32, u64, segments, KNI_SEGMENTS);
+BPF_TABLE("array", u32, struct kni_pair, segments, KNI_SEGMENTS / 2);
 BPF_RINGBUF_OUTPUT(flows_ring, KNI_RING_BYTES / 4096);
 BPF_PERCPU_ARRAY(hook_totals, struct kni_hook_total, KNI_SLOTS * 2);
 BPF_PERCPU_ARRAY(exporters, struct kni_exporter, 1);
@@ -104,7 +104,7 @@ static __always_inline struct kni_segment segment_of(u64 digest, u32 side, u32 e
 {
 	u64 key = kni_segment_key(digest, side, end);
 	u32 index = kni_segment_index(key);
-	struct kni_segment segment = { .key = key, .word = segments.lookup(&index) };
+	struct kni_segment segment = { .key = key, .pair = segments.lookup(&index) };
 
 	return segment;
 }
@@ -119,7 +119,7 @@ static __always_inline u32 follow(struct kni_hot *hot, struct kni_cold *entry, s
 		.acknowledged = segment_of(digest, side ^ 1, packet->ack),
 	};
 
-	if (!its.sent.word || !its.acknowledged.word)
+	if (!its.sent.pair || !its.acknowledged.pair)
 		return 0; /* never, but the verifier does not know */
 	return kni_follow(hot, entry, packet, &desk->frame, &desk->clock, its, &desk->seen);
 }

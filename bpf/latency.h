@@ -7,9 +7,9 @@
  * ends at or below the highest sequence number seen, and was not overtaken, is a retransmission, a super-packet with all
  * its segments: it is not timed, nor is what it repeats (Karn and Partridge, 1987).
  *
- * All conversations share one array of segments under way: who comes later to a place takes it, and the earlier one has
- * no sample. A busy CPU does not time all of them; which ones, a hash says: what is chosen by its place in a burst (say,
- * the first after an ACK) has another round trip than the rest.
+ * All conversations share one array of segments under way, in pairs of places: who comes later to a pair takes the older
+ * one's place, which has no sample then. A busy CPU does not time all of them; which ones, a hash says: what is chosen by
+ * its place in a burst (say, the first after an ACK) has another round trip than the rest.
  */
 #ifndef KNI_LATENCY_H
 #define KNI_LATENCY_H
@@ -24,10 +24,14 @@ struct kni_observation {
 	u32 events; /* enum kni_event */
 };
 
-/* Where a segment under way is remembered: the low half of its key << 32 | its time in 64 ns | 1. 0: none is. */
+/* In each of the two places: the low half of a segment's key << 32 | its time in 64 ns | 1. 0: no segment. */
+struct kni_pair {
+	u64 places[2];
+};
+
 struct kni_segment {
 	u64 key;
-	u64 *word;
+	struct kni_pair *pair;
 };
 
 /* What a packet sends and what it acknowledges. */
@@ -50,7 +54,28 @@ static __always_inline u64 kni_segment_key(u64 digest, u32 side, u32 end)
 
 static __always_inline u32 kni_segment_index(u64 key)
 {
-	return key >> 40 & (KNI_SEGMENTS - 1);
+	return key >> 40 & (KNI_SEGMENTS / 2 - 1);
+}
+
+static __always_inline u32 kni_is_there(const u64 *place, u64 key)
+{
+	return *place && *place >> 32 == (u32)key;
+}
+
+static __always_inline void kni_forget_segment(struct kni_segment segment)
+{
+	if (kni_is_there(&segment.pair->places[0], segment.key))
+		segment.pair->places[0] = 0;
+	if (kni_is_there(&segment.pair->places[1], segment.key))
+		segment.pair->places[1] = 0;
+}
+
+static __always_inline void kni_remember_segment(struct kni_segment segment, u32 now)
+{
+	u64 *places = segment.pair->places;
+	u32 first = now - (u32)places[0], second = now - (u32)places[1];
+
+	places[first < second] = segment.key << 32 | now | 1;
 }
 
 static __always_inline u32 kni_is_timed(struct kni_clock *clock, u64 key)
@@ -75,15 +100,14 @@ static __always_inline u32 kni_follow_data(struct kni_hot *hot, struct kni_cold 
 	if (highest && (s32)(end - highest) <= 0) {
 		if (kni_was_overtaken(hot, cold, frame, side, begin, end))
 			return 0;
-		if (*sent.word >> 32 == (u32)sent.key)
-			*sent.word = 0;
+		kni_forget_segment(sent);
 		return frame->segments;
 	}
 	if (highest && (s32)(begin - highest) > 0)
 		kni_open_gap(hot, cold, frame, side, begin);
 	hot->highest[side] = end;
 	if (kni_is_timed(clock, sent.key))
-		*sent.word = sent.key << 32 | kni_in_64_ns(kni_precise_now(frame)) | 1;
+		kni_remember_segment(sent, kni_in_64_ns(kni_precise_now(frame)));
 	return 0;
 }
 
@@ -99,11 +123,15 @@ static __always_inline u64 kni_follow_ack(struct kni_hot *hot, const struct kni_
 	if (!(packet->tcp_flags & KNI_ACK) || (highest && (s32)(packet->ack - highest) <= 0))
 		return 0;
 	hot->acknowledged[side] = packet->ack;
-	u64 under_way = *acknowledged.word;
+	u64 *place = acknowledged.pair->places;
 
-	if (!under_way || under_way >> 32 != (u32)acknowledged.key)
+	if (!kni_is_there(place, acknowledged.key))
+		place++;
+	u64 under_way = *place;
+
+	if (!kni_is_there(&under_way, acknowledged.key))
 		return 0;
-	if (__sync_val_compare_and_swap(acknowledged.word, under_way, 0) != under_way)
+	if (__sync_val_compare_and_swap(place, under_way, 0) != under_way)
 		return 0;
 	u64 ns = kni_elapsed_ns((u32)under_way & ~1u, kni_in_64_ns(kni_precise_now(frame)));
 

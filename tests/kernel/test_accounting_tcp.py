@@ -83,6 +83,14 @@ def test_each_segment_of_a_burst_is_timed_by_the_ack_of_its_own_end(tcp: Connect
     assert near(record["rtt_max_ns"][0], 100)
 
 
+def test_thousands_of_segments_under_way_hardly_displace_each_other(tcp: Connection) -> None:
+    for n in range(4_000):
+        tcp.from_client(0, "A", seq=101 + n * 50, ack=901, data=b"q" * 50)
+    for n in range(4_000):
+        tcp.from_server(10, "A", seq=901, ack=151 + n * 50)
+    assert 3_960 <= int(tcp.kernel.flush()["rtt_count"][:, 0].sum()) <= 4_000
+
+
 def test_an_ack_that_a_later_one_overtook_is_no_round_trip(tcp: Connection) -> None:
     tcp.from_client(0, "A", seq=101, ack=901, data=b"q" * 50)
     tcp.from_client(1, "PA", seq=151, ack=901, data=b"q" * 50)
