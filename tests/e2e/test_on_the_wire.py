@@ -108,21 +108,29 @@ def test_each_conversation_counts_once_with_what_its_authoritative_interface_saw
 
 
 def test_round_trip_times_are_those_of_tshark(lab):
-    """To 5 % or 50 µs; where a record had more than it holds, the median's rank is known to half a quantile's step."""
+    """To 5 % or 50 µs; where a record had more than it holds, the median's rank is known to half a quantile's step.
+
+    A socket of the node sends super-packets past the hook, of which only the end is timed (docs/accuracy.md): these
+    conversations are few.
+    """
     ours = round_trips(lab)
-    compared, wrong = 0, {}
+    compared, of_super_packets, wrong = 0, 0, {}
     for place, file in lab.captures.items():
         for conversation, theirs in ack_rtts(file).items():
             if len(theirs) < ENOUGH:
                 continue
-            compared += 1
             told = ours.get((*place, *conversation), Told([], has_all=True))
+            if 0 < len(told.seconds) < 0.9 * len(theirs):
+                of_super_packets += 1
+                continue
+            compared += 1
             median = statistics.median(told.seconds or [math.nan])
             low, high = np.quantile(theirs, [0.5, 0.5] if told.has_all else [0.5 - 1 / 32, 0.5 + 1 / 32])
             if not low - max(50e-6, 0.05 * low) <= median <= high + max(50e-6, 0.05 * high):
                 wrong[place, conversation] = (median, low, high, len(theirs))
 
     assert compared >= 20
+    assert of_super_packets <= compared / 20
     assert wrong == {}
 
 
