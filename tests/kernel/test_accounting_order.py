@@ -22,41 +22,26 @@ def send(tcp: Connection, at_ms: float, first: int, *, length: int = 10) -> None
     tcp.from_client(at_ms, "PA", seq=first, ack=1, data=b"q" * length)
 
 
-@pytest.mark.parametrize("late_ms", [0.002, 4, 199])
-def test_a_segment_of_a_pod_that_another_one_overtook_is_no_retransmission(flows: FlowKernel, late_ms: float) -> None:
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        pytest.param([(0, 100), (1, 120), (1.002, 110)], 0, id="overtaken by 2 us"),
+        pytest.param([(0, 100), (1, 120), (5, 110)], 0, id="overtaken by 4 ms"),
+        pytest.param([(0, 100), (1, 120), (200, 110)], 0, id="overtaken by 199 ms"),
+        pytest.param([(0, 100), (1, 120), (1.1, 110), (1.2, 110)], 1, id="what was overtaken comes again"),
+        pytest.param([(0, 100), (1, 120), (1.1, 120), (1.2, 110)], 1, id="what overtook comes again"),
+        pytest.param(
+            [(0, 100), (1, 120), (1, 140), (1, 110), (1, 130), (2, 150)], 0, id="two queues, one behind the other"
+        ),
+    ],
+)
+def test_of_a_pods_segments_only_what_comes_again_is_a_retransmission(
+    flows: FlowKernel, sent: list[tuple[float, int]], told: int
+) -> None:
     tcp = Connection(flows, hooks=INWARDS)
-    send(tcp, 0, 100)
-    send(tcp, 1, 120)
-    send(tcp, 1 + late_ms, 110)
-    assert retransmits(tcp) == [0, 0]
-
-
-def test_what_was_overtaken_is_a_retransmission_when_it_comes_again(flows: FlowKernel) -> None:
-    tcp = Connection(flows, hooks=INWARDS)
-    send(tcp, 0, 100)
-    send(tcp, 1, 120)
-    send(tcp, 1.1, 110)
-    send(tcp, 1.2, 110)
-    assert retransmits(tcp) == [1, 0]
-
-
-def test_what_overtook_is_a_retransmission_when_it_comes_again(flows: FlowKernel) -> None:
-    tcp = Connection(flows, hooks=INWARDS)
-    send(tcp, 0, 100)
-    send(tcp, 1, 120)
-    send(tcp, 1.1, 120)
-    send(tcp, 1.2, 110)
-    assert retransmits(tcp) == [1, 0]
-
-
-def test_segments_that_were_overtaken_one_by_one_are_none(flows: FlowKernel) -> None:
-    """Two queues, one behind the other."""
-    tcp = Connection(flows, hooks=INWARDS)
-    send(tcp, 0, 100)
-    for late in (120, 140, 110, 130):
-        send(tcp, 1, late)
-    send(tcp, 2, 150)
-    assert retransmits(tcp) == [0, 0]
+    for at_ms, first in sent:
+        send(tcp, at_ms, first)
+    assert retransmits(tcp) == [told, 0]
 
 
 def test_a_segment_of_this_node_is_overtaken_like_a_pods(flows: FlowKernel) -> None:
