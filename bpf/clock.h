@@ -14,6 +14,7 @@ struct kni_frame {
 	u32 segments; /* frames on the wire */
 	u32 full; /* bytes on the wire of each of them but the last */
 	u32 rest; /* and of the last */
+	u32 payload; /* of each of them but the last; 0: there is but one */
 	u64 bytes; /* of all */
 	u32 direction; /* enum kni_flow_direction of the hook */
 	u32 ifindex;

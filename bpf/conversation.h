@@ -203,7 +203,7 @@ static __always_inline u32 kni_follow(struct kni_hot *hot, struct kni_cold *cold
 		kni_move_state(hot, packet, cold->syn_sequence == packet->sequence, seen);
 	if (seen->events & KNI_BEGAN_ANEW)
 		kni_forget_sequences(hot);
-	seen->retransmitted = kni_follow_data(hot, cold, packet, frame, clock, segments.sent);
+	kni_follow_data(hot, cold, packet, frame, clock, segments.sent, seen);
 	seen->rtt_ns = kni_follow_ack(hot, packet, frame, segments.acknowledged);
 	if (seen->events || seen->retransmitted || seen->rtt_ns || packet->tcp_flags & KNI_RST)
 		kni_note(cold, packet, seen, frame);

@@ -109,6 +109,29 @@ static __always_inline struct kni_segment segment_of(u64 digest, u32 side, u32 e
 	return segment;
 }
 
+/*
+ * On the wire a super-packet is many segments, and an ACK may end at each: their ends are timed as its own is, or every
+ * n-th of many.
+ */
+static __always_inline void follow_inside(struct kni_desk *desk, u64 digest)
+{
+	u32 side = desk->packet.side & 1, number = desk->frame.segments;
+	u32 step = (number + KNI_TIMED_ENDS - 1) / KNI_TIMED_ENDS, bytes = step * desk->frame.payload;
+	u32 sent_at = desk->seen.sent_at;
+
+#pragma unroll
+	for (u32 n = 1; n < KNI_TIMED_ENDS; n++) {
+		struct kni_segment inside = segment_of(digest, side, desk->packet.sequence + n * bytes);
+
+		if (n * step >= number || !inside.pair)
+			return;
+		if (sent_at)
+			kni_remember_segment(inside, sent_at);
+		else
+			kni_forget_segment(inside);
+	}
+}
+
 /* A TCP segment of a conversation that has a place. Returns the events (enum kni_event). */
 static __always_inline u32 follow(struct kni_hot *hot, struct kni_cold *entry, struct kni_desk *desk, u64 digest)
 {
@@ -121,7 +144,12 @@ static __always_inline u32 follow(struct kni_hot *hot, struct kni_cold *entry, s
 
 	if (!its.sent.pair || !its.acknowledged.pair)
 		return 0; /* never, but the verifier does not know */
-	return kni_follow(hot, entry, packet, &desk->frame, &desk->clock, its, &desk->seen);
+	desk->seen.sent_at = desk->seen.retransmitted = 0;
+	u32 events = kni_follow(hot, entry, packet, &desk->frame, &desk->clock, its, &desk->seen);
+
+	if (desk->frame.payload && (desk->seen.sent_at || desk->seen.retransmitted))
+		follow_inside(desk, digest);
+	return events;
 }
 
 /* A packet of a conversation that has a place. */

@@ -35,6 +35,7 @@ static __always_inline void kni_measure(struct kni_frame *frame, struct __sk_buf
 	u32 before = size * (segments - 1); /* payload of all but the last */
 
 	frame->segments = segments;
+	frame->payload = segments > 1 ? size : 0;
 	frame->bytes = length + tag + (u64)(segments - 1) * (headers + tag);
 	frame->full = segments > 1 && size ? size + headers + tag : length + tag;
 	frame->rest = (before < length ? length - before : length) + tag;

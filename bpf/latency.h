@@ -21,6 +21,7 @@
 struct kni_observation {
 	u64 rtt_ns; /* 0: none */
 	u32 retransmitted; /* segments */
+	u32 sent_at; /* in 64 ns | 1; 0: it is not timed */
 	u32 events; /* enum kni_event */
 };
 
@@ -70,12 +71,13 @@ static __always_inline void kni_forget_segment(struct kni_segment segment)
 		segment.pair->places[1] = 0;
 }
 
+/* now: in 64 ns | 1 */
 static __always_inline void kni_remember_segment(struct kni_segment segment, u32 now)
 {
 	u64 *places = segment.pair->places;
 	u32 first = now - (u32)places[0], second = now - (u32)places[1];
 
-	places[first < second] = segment.key << 32 | now | 1;
+	places[first < second] = segment.key << 32 | now;
 }
 
 static __always_inline u32 kni_is_timed(struct kni_clock *clock, u64 key)
@@ -87,28 +89,29 @@ static __always_inline u32 kni_is_timed(struct kni_clock *clock, u64 key)
 #endif
 }
 
-/* Returns how many segments are sent again. */
-static __always_inline u32 kni_follow_data(struct kni_hot *hot, struct kni_cold *cold, const struct kni_packet *packet,
-					   const struct kni_frame *frame, struct kni_clock *clock,
-					   struct kni_segment sent)
+static __always_inline void kni_follow_data(struct kni_hot *hot, struct kni_cold *cold, const struct kni_packet *packet,
+					    const struct kni_frame *frame, struct kni_clock *clock,
+					    struct kni_segment sent, struct kni_observation *seen)
 {
 	u32 side = packet->side & 1, used = kni_sequence_numbers(packet);
 	u32 begin = packet->sequence, end = begin + used, highest = hot->highest[side];
 
 	if (!used)
-		return 0;
+		return;
 	if (highest && (s32)(end - highest) <= 0) {
 		if (kni_was_overtaken(hot, cold, frame, side, begin, end))
-			return 0;
+			return;
 		kni_forget_segment(sent);
-		return frame->segments;
+		seen->retransmitted = frame->segments;
+		return;
 	}
 	if (highest && (s32)(begin - highest) > 0)
 		kni_open_gap(hot, cold, frame, side, begin);
 	hot->highest[side] = end;
-	if (kni_is_timed(clock, sent.key))
-		kni_remember_segment(sent, kni_in_64_ns(kni_precise_now(frame)));
-	return 0;
+	if (!kni_is_timed(clock, sent.key))
+		return;
+	seen->sent_at = kni_in_64_ns(kni_precise_now(frame)) | 1;
+	kni_remember_segment(sent, seen->sent_at);
 }
 
 /*

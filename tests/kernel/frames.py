@@ -69,9 +69,12 @@ class Connection:
     def __post_init__(self) -> None:
         self.started_ns = self.kernel.now_ns
 
-    def from_client(self, at_ms: float, flags: str, *, seq: int, ack: int = 0, data: bytes = b"") -> None:
-        """The client sends a segment."""
-        self._send(at_ms, TCP(sport=self.client_port, dport=self.server_port, flags=flags, seq=seq, ack=ack), data, 0)
+    def from_client(
+        self, at_ms: float, flags: str, *, seq: int, ack: int = 0, data: bytes = b"", segments: int = 1
+    ) -> None:
+        """The client sends a segment, or a super-packet of some of equal length."""
+        tcp = TCP(sport=self.client_port, dport=self.server_port, flags=flags, seq=seq, ack=ack)
+        self._send(at_ms, tcp, data, 0, segments=segments)
 
     def from_server(self, at_ms: float, flags: str, *, seq: int, ack: int = 0, data: bytes = b"") -> None:
         """The server sends a segment."""
@@ -93,11 +96,12 @@ class Connection:
         """It is so late, since the connection's start."""
         self.kernel.now_ns = self.started_ns + int(at_ms * MILLISECOND)
 
-    def _send(self, at_ms: float, tcp: Packet, data: bytes, side: int) -> None:
+    def _send(self, at_ms: float, tcp: Packet, data: bytes, side: int, *, segments: int = 1) -> None:
         self.pass_time(at_ms)
         ip_class = IPv6 if ":" in self.client else IP
         src, dst = (self.client, self.server) if side == 0 else (self.server, self.client)
-        self.kernel.send(frame(ip_class(src=src, dst=dst), tcp, Raw(data)), self.hooks[side])
+        gso = {"gso_segments": segments, "gso_size": len(data) // segments} if segments > 1 else {}
+        self.kernel.send(frame(ip_class(src=src, dst=dst), tcp, Raw(data)), self.hooks[side], **gso)
 
 
 def total(records: npt.NDArray[np.void], name: str) -> list[int] | int:

@@ -101,6 +101,37 @@ def test_an_ack_that_a_later_one_overtook_is_no_round_trip(tcp: Connection) -> N
     assert near(record["rtt_max_ns"][0], 10)
 
 
+@pytest.mark.parametrize(
+    ("segments", "acks", "timed"),
+    [
+        pytest.param(5, [1, 2, 3, 4, 5], 5, id="each of a few"),
+        pytest.param(8, [2, 4, 6, 8], 4, id="every second ACK left out"),
+        pytest.param(20, list(range(1, 21)), 7, id="every third of many, and the last"),
+        pytest.param(24, [24], 1, id="only the end"),
+    ],
+)
+def test_an_ack_within_a_super_packet_is_a_round_trip(
+    tcp: Connection, segments: int, acks: list[int], timed: int
+) -> None:
+    tcp.from_client(0, "PA", seq=101, ack=901, data=b"q" * 50 * segments, segments=segments)
+    for n in acks:
+        tcp.from_server(10, "A", seq=901, ack=101 + n * 50)
+    (record,) = tcp.kernel.flush()
+    assert record["rtt_count"].tolist() == [timed, 0]
+    assert near(record["rtt_min_ns"][0], 10)
+    assert near(record["rtt_max_ns"][0], 10)
+
+
+def test_a_super_packet_that_is_sent_again_is_not_timed(tcp: Connection) -> None:
+    for at_ms in (0, 200):
+        tcp.from_client(at_ms, "PA", seq=101, ack=901, data=b"q" * 250, segments=5)
+    for n in range(1, 6):
+        tcp.from_server(210, "A", seq=901, ack=101 + n * 50)
+    (record,) = tcp.kernel.flush()
+    assert record["retransmits"].tolist() == [5, 0]
+    assert record["rtt_count"].tolist() == [0, 0]
+
+
 def test_an_ack_that_comes_again_is_no_second_round_trip(tcp: Connection) -> None:
     tcp.from_client(0, "PA", seq=101, ack=901, data=b"q" * 50)
     tcp.from_server(10, "A", seq=901, ack=151)
