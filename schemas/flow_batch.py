@@ -65,9 +65,7 @@ FIELDS: Final = (
     Field("rtt_sum_ns", pa.uint64(), ""),
     Field("rtt_min_ns", pa.uint32(), "0 without samples"),
     Field("rtt_max_ns", pa.uint32(), ""),
-    Field(
-        "rtt_samples", _SAMPLE_LIST, "in ns: all up to 16; of more, quantiles at 1/32, 3/32 … in no order. The rest 0"
-    ),
+    Field("rtt_samples", _SAMPLE_LIST, "in ns: all up to 16; of more, 16 quantiles in no order. The rest 0"),
     Field("reverse_rtt_count", pa.uint32(), "samples of: server's data passes here until the client's ACK passes here"),
     Field("reverse_rtt_sum_ns", pa.uint64(), ""),
     Field("reverse_rtt_min_ns", pa.uint32(), ""),
