@@ -172,7 +172,7 @@ def drain(stream: Stream, publisher: Publisher) -> None:
     offset_ns = time.time_ns() - time.monotonic_ns()
     facts = Facts(now_ns=time.time_ns(), counting_since_ns=0, offset_ns=offset_ns)
     while stream.unacknowledged or stream.delivery.in_flight:
-        stream.step(publisher, lambda: facts, now_ns=time.monotonic_ns())
+        stream.step(publisher, lambda: facts, now_ns=time.monotonic_ns(), is_swept=True)
         publisher.poll(0.002)
     stream.settle()
 

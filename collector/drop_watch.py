@@ -23,6 +23,8 @@ class DropWatch:
         self._pin = pins.directory / LINK
         self._program = pins["on_drop"]
         self._looked_ns: int | None = None
+        self._events = select.poll()
+        self._events.register(directory, select.POLLIN)
 
     def attach(self, now_ns: int) -> None:
         """Watch the node's namespaces, and collect from now on; a link of an earlier process stays as it is.
@@ -48,7 +50,7 @@ class DropWatch:
     def follow(self, now_ns: int) -> None:
         """Take up pods' namespaces that came or went; cheap when none did."""
         is_due = self._looked_ns is None or now_ns - self._looked_ns >= _LOOK_NS
-        if is_due or self.is_waiting or select.select([self._directory], [], [], 0)[0]:
+        if is_due or self.is_waiting or self._events.poll(0):
             self._looked_ns = now_ns
             self._write(self._directory.refresh(now_ns))
 

@@ -33,8 +33,6 @@ from schemas.batch import BatchHeader
 from schemas.topics import DROPS, FLOWS
 
 _TICK_NS: Final = 500_000_000
-_EXPORT_NS: Final = 250_000_000
-"""Between two ticks what is quiet leaves the table without a look at all of it."""
 _DROPS_TICK_NS: Final = 10**9
 _LOST: Final = 3
 """enum kni_outcome"""
@@ -92,7 +90,7 @@ class Generation:
         self._held_drops = 0
         self.counters: dict[str, int] = {}
         self.drop_counters: dict[str, int] = {}
-        self.ticked_ns = self._exported_ns = self._drops_ticked_ns = 0
+        self.ticked_ns = self._drops_ticked_ns = 0
         self._is_flushed = False
         self._counting_since: tuple[int | None, int] = (-1, 0)
         self.places = bpf_syscall.map_entries(pins["cold"])
@@ -100,14 +98,12 @@ class Generation:
     def step(self, publisher: Publisher) -> int:
         """Sweep when it is time, and hand over what is in the rings; the number of records handed over."""
         now = self._node.clock.now_ns()
-        if now - self.ticked_ns >= _TICK_NS:
+        flows_are_due, drops_are_due = now - self.ticked_ns >= _TICK_NS, now - self._drops_ticked_ns >= _DROPS_TICK_NS
+        if flows_are_due:
             self._tick(now)
-        elif now - self._exported_ns >= _EXPORT_NS:
-            self._exported_ns = now
-            self._sweeper.export_quiet(now)
-        if now - self._drops_ticked_ns >= _DROPS_TICK_NS:
+        if drops_are_due:
             self._tick_drops(now)
-        return self._hand_over(publisher, now)
+        return self._hand_over(publisher, now, flows_are_swept=flows_are_due, drops_are_swept=drops_are_due)
 
     def close(self, publisher: Publisher) -> bool:
         """End the rings, once nothing writes to the table any more: call until True, then `remove`.
@@ -120,7 +116,7 @@ class Generation:
             self.flows.exported_until.found(self.scan.exported_until_ns, self.scan.position)
             self._tick_drops(now)
             self._read_counters()
-            self._hand_over(publisher, now)
+            self._hand_over(publisher, now, flows_are_swept=True, drops_are_swept=True)
             self._is_flushed = not self.scan.conversations and not self._held_drops
             return False
         flows_done = self.flows.close(publisher, self._last_flow_facts)
@@ -144,12 +140,12 @@ class Generation:
         self.pins.close()
         remove(self.pins.directory)
 
-    def _hand_over(self, publisher: Publisher, now: int) -> int:
-        flows = self.flows.step(publisher, self._flow_facts, now_ns=now)
-        return flows + self.drops.step(publisher, self._drop_facts, now_ns=now)
+    def _hand_over(self, publisher: Publisher, now: int, *, flows_are_swept: bool, drops_are_swept: bool) -> int:
+        flows = self.flows.step(publisher, self._flow_facts, now_ns=now, is_swept=flows_are_swept)
+        return flows + self.drops.step(publisher, self._drop_facts, now_ns=now, is_swept=drops_are_swept)
 
     def _tick(self, now: int) -> None:
-        self.ticked_ns = self._exported_ns = now
+        self.ticked_ns = now
         self.scan = self._sweeper.tick(now)
         self.flows.exported_until.found(self.scan.exported_until_ns, self.scan.position)
         self._read_counters()

@@ -1,7 +1,8 @@
 """One ring to one topic: read, turn into columns, hand over, and move the ring's position behind the acknowledgements.
 
-A step takes what is there and what there is room for, and returns. When the topic has been silent for a second, a batch
-without records goes out: silence is then a statement.
+A step takes what is there and what there is room for, and returns. A batch that is not full waits for the next sweep:
+then it says more of `exported_until`, too. When the topic has been silent for a second, a batch without records goes
+out: silence is then a statement.
 """
 
 from collections.abc import Callable
@@ -21,8 +22,6 @@ RECORDS_A_BATCH: Final = 2_000
 """Larger batches fall out of the processor's cache; smaller ones cost too much each."""
 _IN_FLIGHT: Final = 24
 """Batches without acknowledgement: enough to keep a broker busy, small beside the ring."""
-_LINGER_NS: Final = 250_000_000
-"""So long a batch that is not full waits for more."""
 _SILENCE_NS: Final = 10**9
 
 Records = npt.NDArray[np.void]
@@ -68,18 +67,21 @@ class Stream:
         self._to_columns = to_columns
         self._learn = learn
         self.delivery = Delivery(ring.position)
-        self._began = self._learned = ring.position
+        self._began = self._learned = self._released = ring.position
         self.exported_until = ExportedUntil(0)
         self._last_sent_ns = 0
         self.is_closed = False
 
-    def step(self, publisher: Publisher, facts: Callable[[], Facts], *, now_ns: int) -> int:
-        """Hand over what there is; `now_ns` is monotonic. Returns the number of records handed over."""
+    def step(self, publisher: Publisher, facts: Callable[[], Facts], *, now_ns: int, is_swept: bool) -> int:
+        """Hand over full batches and, after a sweep, the rest. Returns the number of records handed over.
+
+        `now_ns` is monotonic.
+        """
         self.settle()
         if self.is_closed or self.delivery.failure:
             return 0
         handed_over = 0
-        while self._is_due(now_ns):
+        while self._is_due(now_ns, is_swept=is_swept):
             records = self._ring.read(RECORDS_A_BATCH, after=self.delivery.next)
             if not self._hand_over(publisher, records, facts=facts(), closed=False):
                 break
@@ -98,7 +100,9 @@ class Stream:
 
     def settle(self) -> None:
         """Let the ring have the room of what is acknowledged."""
-        self._ring.release(self.delivery.acknowledged)
+        if self.delivery.acknowledged != self._released:
+            self._ring.release(self.delivery.acknowledged)
+            self._released = self.delivery.acknowledged
 
     def rewind(self) -> None:
         """Begin again, for a new producer, with the first record that is not acknowledged."""
@@ -125,11 +129,11 @@ class Stream:
         """Records in the ring that are not handed over."""
         return self._ring.producer - self.delivery.next
 
-    def _is_due(self, now_ns: int) -> bool:
+    def _is_due(self, now_ns: int, *, is_swept: bool) -> bool:
         if self.delivery.in_flight >= _IN_FLIGHT:
             return False
-        waiting, silent_ns = self.waiting, now_ns - self._last_sent_ns
-        return waiting >= RECORDS_A_BATCH or (waiting and silent_ns >= _LINGER_NS) or silent_ns >= _SILENCE_NS
+        waiting = self.waiting
+        return waiting >= RECORDS_A_BATCH or (is_swept and waiting > 0) or now_ns - self._last_sent_ns >= _SILENCE_NS
 
     def _hand_over(self, publisher: Publisher, records: Records, *, facts: Facts, closed: bool) -> bool:
         end = self.delivery.next + len(records)

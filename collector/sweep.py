@@ -83,7 +83,6 @@ class Sweeper:
         self._policy = policy
         self._program = pins["sweep"]
         self._table = Table(pins["table"], pins["cold"])
-        self._seen: Entries | None = None
         places = self._table.places
         self._jobs = np.frombuffer(map_memory(pins["jobs"], places * JOB.itemsize), JOB, places)
         self._sweep = np.frombuffer(map_memory(pins["sweeps"], SWEEP.itemsize), SWEEP, 1)
@@ -103,18 +102,8 @@ class Sweeper:
 
     def choose(self, now_ns: int) -> "Plan":
         """Look at the table once, and say what is due."""
-        self._seen = entries = self._table.look(now_ns)
+        entries = self._table.look(now_ns)
         return Plan(now_ns, entries, due(entries, self._policy))
-
-    def export_quiet(self, now_ns: int) -> None:
-        """Export what the last tick saw and what went quiet since: a tenth of a tick, which it cannot replace.
-
-        Conversations that are new are not among them, and are not quiet yet.
-        """
-        if self._seen is not None:
-            entries = self._table.look_again(self._seen, now_ns)
-            quiet = due(entries, self._policy)[Command.EXPORT]
-            self.carry_out(Plan(now_ns, entries, {Command.EXPORT: quiet}))
 
     def carry_out(self, plan: "Plan") -> None:
         """Have it done, as far as it still holds and the ring has room."""

@@ -1,7 +1,7 @@
 """The kernel's table of conversations to arrays: which places are in use, and what waits in them.
 
 It is read through mmap, without a system call. A look at all of it touches a cache line of every bucket, however few
-are in use: that is most of what it costs. Places that were seen can be read again for themselves.
+are in use: that is most of what it costs.
 """
 
 from typing import Final, NamedTuple
@@ -61,7 +61,6 @@ class Table:
         buckets = self.places // WAYS
         memory = map_memory(table, buckets * BUCKET.itemsize)
         self._lines = np.frombuffer(memory, _LINE, buckets * _LINES)
-        self._words = np.frombuffer(memory, np.uint64).reshape(-1, _LINES)
         self._cold = np.frombuffer(map_memory(cold, self.places * COLD.itemsize), COLD, self.places)
         self._heads = np.empty(min(buckets, _BLOCK), _LINE)
 
@@ -77,13 +76,6 @@ class Table:
             slots.append(used + first * _LINES)
             tags.append(words[used])
         return self._gather(np.concatenate(slots), np.concatenate(tags), now_ns=now_ns)
-
-    def look_again(self, seen: Entries, now_ns: int) -> Entries:
-        """The places of an earlier look, as they are now; those that were given back are missing."""
-        bucket, way = np.divmod(seen.slots, _LINES)
-        tags = self._words[bucket * _LINES, way]
-        used = tags != Tag.FREE
-        return self._gather(seen.slots[used], tags[used], now_ns=now_ns)
 
     def _gather(self, slots: Integers, tags: npt.NDArray[np.uint64], *, now_ns: int) -> Entries:
         hot = self._lines[slots + 1].view(HOT)

@@ -52,21 +52,6 @@ def test_what_went_quiet_is_exported_and_stays(flows: FlowKernel) -> None:
     assert (scan.conversations, scan.held_packets, scan.held_bytes) == (1, 0, 0)
 
 
-def test_between_two_ticks_what_went_quiet_leaves_and_nothing_else_happens(flows: FlowKernel) -> None:
-    send_datagram(flows)
-    tick_after(flows, 0.3)
-    send_datagram(flows, 5_001)
-    flows.now_ns += int(0.25 * SECOND)
-    flows.sweeper.export_quiet(flows.now_ns)
-    (record,) = flows.records()
-    assert (int(record["src_port"]), int(record["flow_end_reason"])) == (5_000, FlowEndReason.IDLE)
-    flows.now_ns += 100 * SECOND
-    flows.sweeper.export_quiet(flows.now_ns)
-    assert len(flows.records()) == 0, "who came after the tick is seen by the next one"
-    assert len(tags(flows)) == 2, "and nothing is forgotten"
-    assert Tag.GONE not in tags(flows)
-
-
 def test_held_is_what_was_accounted_and_is_in_no_record(flows: FlowKernel) -> None:
     for port in (5_000, 5_001, 5_001):
         send_datagram(flows, port)
