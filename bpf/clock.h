@@ -7,6 +7,8 @@
 #ifndef KNI_CLOCK_H
 #define KNI_CLOCK_H
 
+#include "limits.h"
+
 /* One frame at one hook. */
 struct kni_frame {
 	u64 captured_ns; /* of a replayed capture, else 0 */
@@ -25,7 +27,8 @@ struct kni_frame {
 struct kni_clock {
 	u64 jiffies;
 	u64 ns;
-	u64 segments; /* that could have been timed in this jiffy */
+	u32 segments; /* with data, in this jiffy */
+	u32 is_busy; /* there were many in the jiffies before */
 };
 
 static __always_inline u64 kni_coarse_now(struct kni_clock *clock)
@@ -34,6 +37,7 @@ static __always_inline u64 kni_coarse_now(struct kni_clock *clock)
 
 	if (clock->jiffies != jiffies) {
 		clock->ns = bpf_ktime_get_coarse_ns();
+		clock->is_busy = clock->segments > KNI_BUSY_SEGMENTS * (jiffies - clock->jiffies);
 		clock->jiffies = jiffies;
 		clock->segments = 0;
 	}

@@ -204,7 +204,7 @@ static __always_inline u32 kni_follow(struct kni_hot *hot, struct kni_cold *cold
 	if (seen->events & KNI_BEGAN_ANEW)
 		kni_forget_sequences(hot);
 	kni_follow_data(hot, cold, packet, frame, clock, segments.sent, seen);
-	seen->rtt_ns = kni_follow_ack(hot, packet, frame, segments.acknowledged);
+	seen->rtt_ns = kni_follow_ack(hot, packet, frame, clock, segments.acknowledged);
 	if (seen->events || seen->retransmitted || seen->rtt_ns || packet->tcp_flags & KNI_RST)
 		kni_note(cold, packet, seen, frame);
 	return seen->events;

@@ -125,10 +125,10 @@ static __always_inline void follow_inside(struct kni_desk *desk, u64 digest)
 
 		if (n * step >= number || !inside.pair)
 			return;
-		if (sent_at)
-			kni_remember_segment(inside, sent_at);
-		else
+		if (!sent_at)
 			kni_forget_segment(inside);
+		else if (kni_is_timed(&desk->clock, inside.key))
+			kni_remember_segment(inside, sent_at);
 	}
 }
 

@@ -8,8 +8,8 @@
  * its segments: it is not timed, nor is what it repeats (Karn and Partridge, 1987).
  *
  * All conversations share one array of segments under way, in pairs of places: who comes later to a pair takes the older
- * one's place, which has no sample then. A busy CPU does not time all of them; which ones, a hash says: what is chosen by
- * its place in a burst (say, the first after an ACK) has another round trip than the rest.
+ * one's place, which has no sample then. A busy CPU neither remembers nor looks for all of them; which ones, a hash says:
+ * what is chosen by its place in a burst (say, the first after an ACK) has another round trip than the rest.
  */
 #ifndef KNI_LATENCY_H
 #define KNI_LATENCY_H
@@ -21,7 +21,7 @@
 struct kni_observation {
 	u64 rtt_ns; /* 0: none */
 	u32 retransmitted; /* segments */
-	u32 sent_at; /* in 64 ns | 1; 0: it is not timed */
+	u32 sent_at; /* in 64 ns | 1; 0: nothing of it is timed */
 	u32 events; /* enum kni_event */
 };
 
@@ -80,12 +80,12 @@ static __always_inline void kni_remember_segment(struct kni_segment segment, u32
 	places[first < second] = segment.key << 32 | now;
 }
 
-static __always_inline u32 kni_is_timed(struct kni_clock *clock, u64 key)
+static __always_inline u32 kni_is_timed(const struct kni_clock *clock, u64 key)
 {
 #if defined(KNI_CLOCK_REPLAY)
 	return 1;
 #else
-	return clock->segments++ < KNI_TIMED_A_JIFFY || !(key >> 36 & (KNI_TIMED_SHARE - 1));
+	return !clock->is_busy || !(key >> 36 & (KNI_TIMED_SHARE - 1));
 #endif
 }
 
@@ -108,10 +108,14 @@ static __always_inline void kni_follow_data(struct kni_hot *hot, struct kni_cold
 	if (highest && (s32)(begin - highest) > 0)
 		kni_open_gap(hot, cold, frame, side, begin);
 	hot->highest[side] = end;
-	if (!kni_is_timed(clock, sent.key))
+	clock->segments++;
+	u32 is_timed = kni_is_timed(clock, sent.key);
+
+	if (!is_timed && !frame->payload)
 		return;
 	seen->sent_at = kni_in_64_ns(kni_precise_now(frame)) | 1;
-	kni_remember_segment(sent, seen->sent_at);
+	if (is_timed)
+		kni_remember_segment(sent, seen->sent_at);
 }
 
 /*
@@ -119,13 +123,16 @@ static __always_inline void kni_follow_data(struct kni_hot *hot, struct kni_cold
  * one takes the sample.
  */
 static __always_inline u64 kni_follow_ack(struct kni_hot *hot, const struct kni_packet *packet,
-					  const struct kni_frame *frame, struct kni_segment acknowledged)
+					  const struct kni_frame *frame, const struct kni_clock *clock,
+					  struct kni_segment acknowledged)
 {
 	u32 side = packet->side & 1, highest = hot->acknowledged[side];
 
 	if (!(packet->tcp_flags & KNI_ACK) || (highest && (s32)(packet->ack - highest) <= 0))
 		return 0;
 	hot->acknowledged[side] = packet->ack;
+	if (!kni_is_timed(clock, acknowledged.key))
+		return 0;
 	u64 *place = acknowledged.pair->places;
 
 	if (!kni_is_there(place, acknowledged.key))

@@ -25,9 +25,11 @@ _Static_assert((KNI_BUCKETS & (KNI_BUCKETS - 1)) == 0, "a digest's bits choose t
 #else
 #define KNI_SEGMENTS 65536 /* under way at once, of all conversations */
 #endif
-#define KNI_TIMED_ENDS	  8 /* of a super-packet's segments, the last one among them */
-#define KNI_TIMED_A_JIFFY 256 /* so many segments are timed by a CPU in a jiffy, */
-#define KNI_TIMED_SHARE	  8 /* and one in so many of the others; a power of two */
+#define KNI_TIMED_ENDS 8 /* of a super-packet's segments, the last one among them */
+#ifndef KNI_BUSY_SEGMENTS
+#define KNI_BUSY_SEGMENTS 1024 /* of a CPU in a jiffy; after more, in the next one, */
+#endif
+#define KNI_TIMED_SHARE 8 /* one in so many is timed; a power of two */
 #ifndef KNI_ACTIVE_TIMEOUT_NS
 #define KNI_ACTIVE_TIMEOUT_NS 1000000000ull
 #endif

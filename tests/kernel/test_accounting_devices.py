@@ -27,6 +27,8 @@ XDP = 37
 """BPF_XDP"""
 NATIVE = 4
 PORT = 7_007
+TIME_WAIT = "06"
+"""TCP_TIME_WAIT in /proc/net/tcp"""
 PAYLOAD = 8 << 20
 HEADERS = 14 + 20 + 32
 SYN_HEADERS = 14 + 20 + 40
@@ -111,6 +113,7 @@ def test_super_packets_of_a_real_stream_are_the_segments_that_tcp_sent(
     with watching(live, cable.near, Hook.TC_IN, Hook.TC_OUT):
         before = segments_sent(cable.near)
         stream(cable, bytes(PAYLOAD))
+        eventually(lambda: waits_after_its_last_ack(cable.near), within_seconds=5)
         sent = segments_sent(cable.near) - before
         records = collect(live, eventually, packets=sent)
     assert int(records["packet_bytes_max"].max()) <= 1_514
@@ -140,6 +143,12 @@ def receive_all(accept: Callable[[], tuple[socket.socket, object]]) -> None:
     with connection:
         while connection.recv(1 << 20):
             pass
+
+
+def waits_after_its_last_ack(namespace: Namespace) -> bool:
+    """Has a connection to the port reached TIME-WAIT? Its last ACK is sent before (tcp_fin in Linux)."""
+    lines = [line.split() for line in namespace.run("cat", "/proc/net/tcp").splitlines()[1:]]
+    return any(remote.endswith(f":{PORT:04X}") and state == TIME_WAIT for _, _, remote, state, *_ in lines)
 
 
 def segments_sent(namespace: Namespace) -> int:

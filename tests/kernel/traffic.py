@@ -27,11 +27,11 @@ HASTY = Policy(
 """Everything leaves and is forgotten again and again while packets come."""
 
 
-def prepare(flows: FlowKernel, conversations: int) -> None:
+def prepare(flows: FlowKernel, conversations: int, *, has_flags: bool = True) -> None:
     """Set what the generator makes, and forget what it made."""
     states = np.zeros(bpf_syscall.possible_cpus(), STATE)
     states["random"] = 88172645463325252 + 7919 * np.arange(len(states))
-    states["conversations"], states["has_flags"] = conversations, 1
+    states["conversations"], states["has_flags"] = conversations, has_flags
     bpf_syscall.map_update(flows.map("traffic"), bytes(4), states.tobytes())
     for conversation in range(conversations):
         bpf_syscall.map_update(flows.map("sent"), conversation.to_bytes(4, "little"), bytes(8))
