@@ -150,6 +150,7 @@ class ClusterState:
     def _claim_pod(self, pod: Pod, observed_ns: int) -> None:
         workload = self._relations.workload(pod)
         for address in pod.addresses:
+            # A pod that ends leaves its service first: the last one stays its name.
             service = self._relations.service_of(pod.uid) or self.book.names(address, pod.uid).service
             zone = self._relations.zone(pod.node)
             names = Names(pod.namespace, workload.name, workload.kind, pod.name, service, pod.node, zone)

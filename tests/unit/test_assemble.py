@@ -135,7 +135,7 @@ def test_drops_are_stored_with_names_and_windows() -> None:
     assert set(found[0].rows.column("src_workload_kind").to_pylist()) == {"Deployment"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=4))
 def test_damaged_bytes_are_rows_or_a_dead_letter_and_stop_nothing(damage: list[tuple[int, int]]) -> None:
     value = bytearray(GOOD)

@@ -76,7 +76,7 @@ def everything(parts: list[pa.RecordBatch]) -> dict[str, dict[tuple[Any, ...], d
     }
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.integers(0, 1000), st.data())
 def test_any_order_and_any_split_give_the_same_windows(count: int, seed: int, data: st.DataObject) -> None:
     records = flow_records(count, seed=seed, end_ns=NOW, span_ns=25 * SECOND)
@@ -86,7 +86,7 @@ def test_any_order_and_any_split_give_the_same_windows(count: int, seed: int, da
     assert everything([records]) == everything([shuffled.slice(0, cut), shuffled.slice(cut)])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 200), st.integers(0, 1000))
 def test_what_goes_in_comes_out(count: int, seed: int) -> None:
     records = flow_records(count, seed=seed, end_ns=NOW, span_ns=25 * SECOND)
@@ -128,7 +128,7 @@ def test_no_records_give_no_rows() -> None:
     assert fold(flow_records(1, seed=1, end_ns=NOW).slice(1)) == {}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 80), st.integers(0, 1000), st.data())
 def test_drops_fold_by_node_and_cause(count: int, seed: int, data: st.DataObject) -> None:
     records = drop_records(count, seed=seed, end_ns=NOW)

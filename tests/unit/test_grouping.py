@@ -1,6 +1,6 @@
 """Group numbers and sums, exact in 64 bits."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -9,7 +9,6 @@ from aggregator.grouping import group, sums
 ANY = st.integers(0, 2**31 - 1)
 
 
-@settings(deadline=None)
 @given(st.data(), st.integers(1, 40), st.integers(1, 5))
 def test_rows_are_in_one_group_when_all_their_keys_agree(data: st.DataObject, rows: int, width: int) -> None:
     element = st.one_of(st.integers(0, 2), ANY)
@@ -21,7 +20,6 @@ def test_rows_are_in_one_group_when_all_their_keys_agree(data: st.DataObject, ro
     assert [tuples.index(tuples[row]) for row in found.first] == found.first.tolist()
 
 
-@settings(deadline=None)
 @given(st.data(), st.integers(1, 40))
 def test_sums_are_exact_modulo_64_bits(data: st.DataObject, rows: int) -> None:
     number = data.draw(hnp.arrays("u4", rows, elements=st.integers(0, 3)))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -12,7 +12,6 @@ ERROR = 1 / 32
 U32 = st.integers(0, 2**32 - 1)
 
 
-@settings(deadline=None)
 @given(hnp.arrays("u8", st.integers(1, 50), elements=st.integers(1, 2**53)))
 def test_the_middle_of_a_bucket_is_within_3_1_percent_of_any_value_in_it(values: np.ndarray) -> None:
     middle = to_ns(to_bucket(values))
@@ -26,7 +25,6 @@ def test_buckets_are_those_that_sql_knows(ns: int, bucket: int) -> None:
     assert to_bucket(np.array([ns], "u8")).tolist() == [bucket]
 
 
-@settings(deadline=None)
 @given(hnp.arrays("u4", st.integers(1, 50), elements=U32))
 def test_weights_are_whole_and_add_up_to_the_count(count: np.ndarray) -> None:
     held = to_weights(count, 8)
@@ -37,7 +35,6 @@ def test_weights_are_whole_and_add_up_to_the_count(count: np.ndarray) -> None:
     assert held.weight.tolist() == [] or held.weight.min() > 0
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_histograms_hold_each_measurement_of_their_group_and_no_other(data: st.DataObject) -> None:
     rows = data.draw(st.integers(0, 30))
