@@ -1,9 +1,9 @@
 """Reason and call site of a drop to whether it is benign: ordinary life of a healthy connection, no damage.
 
 The kernel frees much through the same function that reports losses: a FIN left in a closed socket's queue, a duplicate
-that TCP already has, a sniffer's copy. Each row was seen on Linux 6.18 with nothing wrong. A reason alone is not
-enough (QUEUE_PURGE may be a full buffer's content), nor is a symbol (tcp_v4_rcv also refuses closed ports): both must
-match. What is in no row is not benign.
+that TCP already has, a sniffer's copy. Each row was seen on Linux 6.18, or 6.1, with nothing wrong. A reason alone is
+not enough (QUEUE_PURGE may be a full buffer's content), nor is a symbol (tcp_v4_rcv also refuses closed ports): both
+must match. What is in no row is not benign.
 """
 
 from typing import Final, NamedTuple
@@ -26,6 +26,11 @@ CAUSES: Final = (
         "QUEUE_PURGE",
         frozenset({"sk_stream_kill_queues", "tcp_disconnect"}),
         "a FIN, or data nobody read, was in the queue when the socket closed: about one a connection",
+    ),
+    Benign(
+        NOT_SPECIFIED,
+        frozenset({"sk_stream_kill_queues", "tcp_disconnect"}),
+        "the same, where the kernel has no reason for it yet (before 6.6)",
     ),
     Benign(
         "QUEUE_PURGE",
@@ -73,6 +78,11 @@ CAUSES: Final = (
         "PACKET_SOCK_ERROR",
         frozenset({"packet_rcv"}),
         "a sniffer's queue had no place for its copy",
+    ),
+    Benign(
+        NOT_SPECIFIED,
+        frozenset({"packet_rcv"}),
+        "the same, where the kernel has no reason for it yet (6.1)",
     ),
     Benign(
         "OTHERHOST",

@@ -15,7 +15,7 @@ from bcc import BPF
 from collector import bpf_syscall
 from collector.benign_drops import to_symbol
 from collector.btf import read_btf
-from collector.drop_layout import DropSizes, drop_macros, drop_reasons
+from collector.drop_layout import NOT_SPECIFIED, DropSizes, drop_macros, drop_reasons
 from collector.drop_names import DropNames, prepare_call_sites
 from collector.drop_rotation import DropMaps, DropRotation
 from collector.netns_directory import Watched
@@ -57,13 +57,18 @@ class DropKernel:
         descriptors = {name: self.map(name) for name in MAPS}
         self.maps = DropMaps(**descriptors, sweep_drops=sweep, on_drop=self.on_drop, entries=sizes.entries)
         self.rotation = DropRotation(self.maps)
-        self.names = DropNames(drop_reasons(btf), self.map("call_sites"))
+        self._reasons = drop_reasons(btf)
+        self.names = DropNames(self._reasons, self.map("call_sites"))
         self.ring = Ring(self.map("drops_ring"), DROP_RECORD)
 
     def map(self, name: str) -> int:
         """Descriptor of a map."""
         descriptor: int = self._program[name.encode()].map_fd
         return descriptor
+
+    def as_told(self, drop: Drop) -> Drop:
+        """Without its reason, where that came later than this kernel."""
+        return drop if drop.reason in self._reasons.names.values() else drop._replace(reason=NOT_SPECIFIED)
 
     @contextmanager
     def watching(self, *inodes: int, kind: Watched = Watched.POD) -> Iterator[None]:

@@ -14,6 +14,8 @@ from collector.benign_drops import CAUSES, benign_cause, to_symbol
         ("TCP_OLD_SEQUENCE", "tcp_validate_incoming"),
         ("NOT_SPECIFIED", "tcp_v4_rcv"),
         ("NOT_SPECIFIED", "udp_destruct_common"),
+        ("NOT_SPECIFIED", "sk_stream_kill_queues"),
+        ("NOT_SPECIFIED", "packet_rcv"),
         ("NOT_SPECIFIED", "bpf_prog_test_run_skb"),
         ("OTHERHOST", "ip_rcv_core"),
     ],
@@ -33,6 +35,7 @@ def test_ordinary_life_of_connections_is_benign(reason: str, symbol: str) -> Non
         ("TCP_CSUM", "tcp_v4_rcv"),
         ("QUEUE_PURGE", "udp_queue_rcv_one_skb"),
         ("NOT_SPECIFIED", "veth_xdp_rcv_skb"),
+        ("NOT_SPECIFIED", "skb_queue_purge"),
         ("NOT_SPECIFIED", "0xffffffff81000000"),
     ],
 )
