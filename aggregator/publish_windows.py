@@ -173,7 +173,7 @@ class WindowPublisher:
 
 
 def select(table: str) -> str:
-    """The SQL of a window's merged rows, as they are published."""
+    """The SQL of a window's merged rows, as they are published. It is made of TABLES alone."""
     keys = ", ".join(TABLES[table].key)
     values = ", ".join(f"{sql} AS {name}_" for name, sql in TABLES[table].values.items())
     named = ", ".join(f"{name}_ AS {name}" for name in TABLES[table].values)
