@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from collector.batches import to_values
+from collector.round_trips import to_weights
 from schemas.flow_batch import SAMPLES
 
 FIRST_OCTAVE: Final = 14
@@ -71,14 +72,3 @@ def to_bucket(nanoseconds: Values) -> npt.NDArray[np.int64]:
     below = np.maximum(nanoseconds.astype(np.float64) - 1, 1)
     octaves = (below.view(np.int64) >> _MANTISSA_BITS) - (_BIAS - 1)
     return np.asarray(np.clip(octaves - FIRST_OCTAVE, 0, BUCKETS - 1), np.int64)
-
-
-def to_weights(counts: npt.NDArray[np.int64], places: int) -> npt.NDArray[np.int64]:
-    """How much each of a record's first samples stands for: whole numbers that add up to its count.
-
-    No record has more than `places` samples.
-    """
-    held = np.minimum(counts, places)
-    share, rest = np.divmod(counts, held)
-    order = np.arange(places)[:, np.newaxis]  # records side by side: numpy is slow at many short rows
-    return np.where(held > order, share + (rest > order), 0).T

@@ -48,10 +48,20 @@ def to_quantiles(records: Records, place: int) -> npt.NDArray[np.uint32]:
     return np.clip(found, *limits).astype(np.uint32)
 
 
+def to_weights(counts: npt.NDArray[np.int64], places: int) -> npt.NDArray[np.int64]:
+    """How much each of a record's first samples stands for: whole numbers that add up to its count.
+
+    No record has more than `places` samples.
+    """
+    held = np.minimum(counts, places)
+    share, rest = np.divmod(counts, held)
+    order = np.arange(places)[:, np.newaxis]  # records side by side: numpy is slow at many short rows
+    return np.where(held > order, share + (rest > order), 0).T
+
+
 def _shares(count: Integers) -> Floats:
     """How much of all lies below each place's value and half of what it stands for, by place."""
-    share, rest = np.divmod(count[:, None], SAMPLES)
-    weights = share + (rest > _PLACES)
+    weights = to_weights(count, SAMPLES)[:, _PLACES]
     middles: Floats = (np.cumsum(weights, axis=1) - weights / 2) / count[:, None]
     return middles[:, _POSITIONS]
 

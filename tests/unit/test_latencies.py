@@ -1,12 +1,10 @@
-"""Latencies in flow records to histograms: edges, weights, sums."""
+"""Latencies in flow records to histograms: edges and sums."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from collector.batches import to_flow_columns
-from collector.latencies import BUCKETS, EDGES_SECONDS, KINDS, Latencies, to_bucket, to_weights
+from collector.latencies import BUCKETS, EDGES_SECONDS, KINDS, Latencies, to_bucket
 from collector.records import FLOW_RECORD
 
 pytestmark = pytest.mark.unit
@@ -19,14 +17,6 @@ pytestmark = pytest.mark.unit
 def test_a_value_is_in_the_first_bucket_whose_edge_it_does_not_pass(nanoseconds: int, bucket: int) -> None:
     assert to_bucket(np.array([nanoseconds], np.uint64)).tolist() == [bucket]
     assert nanoseconds <= EDGES_SECONDS[bucket] * 1e9
-
-
-@given(st.lists(st.integers(1, 1 << 32), min_size=1, max_size=20))
-def test_the_weights_of_a_records_samples_add_up_to_its_count(counts: list[int]) -> None:
-    weights = to_weights(np.array(counts, np.int64), min(8, max(counts)))
-    assert weights.sum(axis=1).tolist() == counts
-    assert (np.count_nonzero(weights, axis=1) == np.minimum(counts, 8)).all()
-    assert (weights.max(axis=1) - weights[weights > 0].min() >= 0).all()
 
 
 def test_handshakes_and_round_trips_are_counted_by_kind_and_side() -> None:

@@ -3,11 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.batches import to_flow_columns
-from collector.latencies import to_weights
 from collector.records import FLOW_RECORD, LANES
-from collector.round_trips import to_quantiles
+from collector.round_trips import to_quantiles, to_weights
 
 pytestmark = pytest.mark.unit
 
@@ -61,6 +62,14 @@ def a_record(round_trips: list[int], *, kept: list[int]) -> npt.NDArray[np.void]
 def test_sixteen_quantiles_stand_for_many(round_trips: list[int], kept: list[int], quantiles: list[float]) -> None:
     (found,) = to_quantiles(a_record(round_trips, kept=kept), 1)
     assert sorted(found.tolist()) == pytest.approx(quantiles, rel=0.01, abs=2)
+
+
+@given(st.lists(st.integers(1, 1 << 32), min_size=1, max_size=20))
+def test_the_weights_of_a_records_samples_add_up_to_its_count(counts: list[int]) -> None:
+    weights = to_weights(np.array(counts, np.int64), min(8, max(counts)))
+    assert weights.sum(axis=1).tolist() == counts
+    assert (np.count_nonzero(weights, axis=1) == np.minimum(counts, 8)).all()
+    assert (weights.max(axis=1) - weights[weights > 0].min() >= 0).all()
 
 
 @pytest.mark.parametrize("count", range(18, 48, 2))
