@@ -215,7 +215,7 @@ async def _drain(worker: Worker) -> int:
     try:
         await asyncio.wait_for(worker.aggregator.drain(), worker.drain_seconds)
     except TimeoutError:
-        log.error("stops before everything was stored: the next worker goes on where this one was")  # noqa: TRY400
+        log.error("stops before everything was stored: the next worker goes on where this one was")  # noqa: TRY400 - no traceback
         return 1
     log.info("stored everything")
     return 0
